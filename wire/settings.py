@@ -1,0 +1,211 @@
+"""The one typed settings tree. Nothing else in the project reads the environment.
+
+A field ``predict.deadline_ms`` is set by the variable ``WARREN_PREDICT__DEADLINE_MS``. The text
+under each field is its documentation: unit, meaning, and why the number is what it is.
+``docs/settings.md`` is generated from it (``python -m wire.settings_page``).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_MIB = 1024 * 1024
+
+
+class Section(BaseModel):
+    """A branch of the tree; unknown names are refused so that a typing error is seen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Broker(Section):
+    """How a process reaches RabbitMQ."""
+
+    host: str = "127.0.0.1"
+    """Host name or address."""
+    port: int = 5672
+    """TCP port."""
+    vhost: str = "warren"
+    """Virtual host; everything of the gateway lives in one."""
+    user: str = "guest"
+    """User name; each service has its own, with only the rights it uses."""
+    password_file: Path | None = None
+    """File that holds the password, so that no password stands in an environment or a process list."""
+    heartbeat_s: int = Field(10, ge=1, le=300)
+    """Seconds. RabbitMQ advises 5 to 20: lower gives false alarms, higher holds a frozen peer's work longer."""
+    blocked_timeout_s: float = Field(2.0, gt=0)
+    """Seconds a connection may be blocked by a broker alarm before it is dropped; pika's default is for ever."""
+    connect_timeout_s: float = Field(2.0, gt=0)
+    """Seconds for TCP and the AMQP handshake."""
+    confirm_timeout_s: float = Field(1.0, gt=0)
+    """Seconds to wait for a publish to be confirmed before it counts as refused."""
+    reconnect_max_s: float = Field(2.0, gt=0)
+    """Longest pause between two attempts to reconnect, jittered; the first attempt is at once."""
+
+
+class Process(Section):
+    """What every process has."""
+
+    metrics_port: int = Field(0, ge=0, le=65535)
+    """Port of /metrics, /livez and /readyz of this process; 0 lets the system choose."""
+    metrics_host: str = "127.0.0.1"
+    """Address of that port; never the public one."""
+    log_level: str = "INFO"
+    """DEBUG, INFO, WARNING or ERROR."""
+    drain_s: float = Field(20.0, ge=0)
+    """Seconds a stopping process may take to finish what it has."""
+
+
+class Api(Section):
+    """An API replica."""
+
+    host: str = "127.0.0.1"
+    """Address a replica listens on."""
+    port: int = Field(8000, ge=0, le=65535)
+    """TCP port a replica listens on."""
+    replica: str = "api"
+    """This replica's name in logs and metrics."""
+    keep_alive_s: int = Field(75, ge=1)
+    """Seconds an idle connection is kept; above Nginx's own 30 so that Nginx closes first and no request meets a closing socket."""
+
+
+class Ledger(Section):
+    """The SQL database that owns every job's state."""
+
+    url: str = "sqlite:///var/ledger/ledger.sqlite3"
+    """SQLAlchemy URL. SQLite (WAL) by default; ``postgresql+psycopg://user@host/name`` for several machines."""
+    password_file: Path | None = None
+    """File that holds the database password."""
+    pool_size: int = Field(5, ge=1, le=50)
+    """Connections a process keeps; a replica's SQL is short, so few suffice."""
+    timeout_s: float = Field(5.0, gt=0)
+    """Seconds a statement waits for a lock or a connection."""
+
+
+class Limits(Section):
+    """What the gateway refuses to take."""
+
+    predict_body_bytes: int = 8 * _MIB
+    """Largest body of a prediction; with framing it stays under RabbitMQ's 12 MiB."""
+    predict_rows: int = 10_000
+    """Most rows in one prediction; more is a dataset's work."""
+    train_body_bytes: int = 8 * _MIB
+    """Largest body of POST /train, rows in the request included."""
+    dataset_bytes: int = 1024 * _MIB
+    """Largest upload."""
+    other_body_bytes: int = 64 * 1024
+    """Largest body of any other call."""
+    json_depth: int = 32
+    """Deepest nesting of a JSON body."""
+    queued_jobs: int = 10_000
+    """Jobs that may wait before POST /train answers 429."""
+    event_streams: int = 200
+    """Event streams a replica keeps open at once; each polls the ledger twice a second."""
+
+
+class Predict(Section):
+    """The prediction path."""
+
+    deadline_ms: int = Field(2000, ge=1)
+    """Milliseconds a request may take when it names no X-Request-Timeout-Ms."""
+    deadline_max_ms: int = Field(30_000, ge=1)
+    """Largest X-Request-Timeout-Ms."""
+    batches_in_flight: int = Field(1, ge=1, le=64)
+    """Batches under way per model reference and replica. One measured best on two cores."""
+    batch_rows: int = Field(10_000, ge=1)
+    """Most rows one batch collects."""
+    batch_bytes: int = 8 * _MIB
+    """Most bytes one batch collects."""
+    batch_requests: int = Field(512, ge=1)
+    """Most requests one batch collects."""
+    waiting_requests: int = Field(2_000, ge=1)
+    """Requests a replica holds, waiting or in flight, before it answers 429."""
+    consumers_poll_s: float = Field(0.5, gt=0)
+    """Seconds between two looks at the predict queue's consumers; at none, 503 at once."""
+    prefetch: int = Field(2, ge=1, le=64)
+    """Batches a predictor holds: one computing, one ready."""
+    memory_bytes: int = 2048 * _MIB
+    """Artefact bytes a predictor keeps loaded; beyond it the least recently used version goes."""
+    presence_s: float = Field(2.0, gt=0)
+    """Seconds between two signs of life of a predictor."""
+
+
+class Train(Section):
+    """The training path."""
+
+    alive_s: float = Field(2.0, gt=0)
+    """Seconds between two progress messages at the latest."""
+    silence_s: float = Field(10.0, gt=0)
+    """Seconds without a progress message after which the worker counts the trainer as lost."""
+    lease_renew_s: float = Field(5.0, gt=0)
+    """Seconds between two renewals of a job's lease."""
+    lease_stale_s: float = Field(15.0, gt=0)
+    """Seconds of the reaper's own clock after which an unrenewed lease is taken away."""
+    attempts: int = Field(3, ge=1)
+    """Failures of our making before a job ends as failed; a failure of the input ends it at once."""
+    child_memory_bytes: int = 8192 * _MIB
+    """Address space of the child that fits; beyond it the fit fails with a sentence."""
+    inspect_memory_bytes: int = 4096 * _MIB
+    """Address space of the child that profiles a dataset."""
+    inspect_wait_s: float = Field(10.0, ge=0)
+    """Seconds an upload waits for its profile before it answers without one."""
+    warm_wait_s: float = Field(30.0, gt=0)
+    """Seconds a new version waits for the predictors to load it before the alias moves."""
+    presence_timeout_s: float = Field(15.0, gt=0)
+    """Seconds of silence after which a predictor is not waited for."""
+    worker_threads: int = Field(8, ge=1, le=128)
+    """Jobs a Celery worker follows at once; they wait for trainers, so threads suffice."""
+    pace_s: float = Field(0.0, ge=0)
+    """Seconds every training lasts at least; for rehearsals of very long trainings only."""
+
+
+class Retention(Section):
+    """What is kept, and how long: the disk is a buffer too."""
+
+    versions_per_model: int = Field(50, ge=1)
+    """Versions of a model; the oldest without an alias go first."""
+    jobs_days: float = Field(90, gt=0)
+    """Days an ended job and its events are kept."""
+    datasets_days: float = Field(30, gt=0)
+    """Days an unused dataset is kept."""
+    sweep_s: float = Field(3600, gt=0)
+    """Seconds between two sweeps."""
+
+
+class Paths(Section):
+    """Where the shared folders are."""
+
+    models: Path = Path("models")
+    """The model volume: written by trainers, read by predictors, unknown to replicas."""
+    datasets: Path = Path("var/datasets")
+    """Uploads: written by replicas, read by trainers."""
+    signing_key_file: Path = Path("var/secrets/signing.key")
+    """Ed25519 private key (PEM) that signs manifests; only a trainer reads it."""
+    verify_key_file: Path = Path("var/secrets/signing.pub")
+    """Ed25519 public key (PEM) that verifies them."""
+
+
+class Settings(BaseSettings):
+    """The root of the tree."""
+
+    model_config = SettingsConfigDict(env_prefix="WARREN_", env_nested_delimiter="__", extra="ignore", frozen=True)
+
+    broker: Broker = Broker()
+    process: Process = Process()
+    api: Api = Api()
+    ledger: Ledger = Ledger()
+    limits: Limits = Limits()
+    predict: Predict = Predict()
+    train: Train = Train()
+    retention: Retention = Retention()
+    paths: Paths = Paths()
+
+
+@lru_cache(maxsize=1)
+def load() -> Settings:
+    """The settings of this process, read once from the environment."""
+    return Settings()
