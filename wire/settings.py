@@ -70,7 +70,7 @@ class Api(Section):
     replica: str = "api"
     """This replica's name in logs and metrics."""
     keep_alive_s: int = Field(75, ge=1)
-    """Seconds an idle connection is kept; above Nginx's 30, so that Nginx closes first and no request meets the close."""
+    """Seconds an idle connection is kept; above Nginx's 30, so that Nginx closes first and no request is cut off."""
 
 
 class Ledger(Section):
