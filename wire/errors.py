@@ -28,7 +28,8 @@ The tree::
         ├── Unroutable           unroutable           no queue, or nobody consumes it
         ├── Overloaded           overloaded           the queue is full, or too much is in flight
         ├── DeadlineExceeded     deadline_exceeded
-        └── BrokerUnavailable    broker_unavailable
+        ├── BrokerUnavailable    broker_unavailable
+        └── LedgerUnavailable    ledger_unavailable
 
 Each class has a stable ``code``; its docstring's first line is its default message. Only
 the HTTP edge turns codes into statuses.
@@ -232,6 +233,12 @@ class BrokerUnavailable(NotAnswered):
     """The message broker cannot be reached or does not accept messages at the moment."""
 
     code = "broker_unavailable"
+
+
+class LedgerUnavailable(NotAnswered):
+    """The job ledger cannot be reached or does not answer in time at the moment."""
+
+    code = "ledger_unavailable"
 
 
 def _tree(root: type[WarrenError]) -> list[type[WarrenError]]:

@@ -30,7 +30,7 @@ PREDICT = "warren.predict.v1"
 MODELS = "warren.models.v1"
 """RPC: reads of models, versions and their files, answered by a predictor."""
 DEAD = "warren.dead.v1"
-"""What could not be read or failed for good; read by people."""
+"""What could not be read or failed for good; people read it with the worker's rights."""
 REPLY = "warren.reply.v1"
 """Direct exchange: replies to per-process queues ``reply.<role>.<id>``."""
 STOP = "warren.stop.v1"
@@ -83,7 +83,7 @@ QUEUES: tuple[Queue, ...] = (
     Queue(CHANGES, ("trainer",), {"x-max-length": 1_000, "x-single-active-consumer": True, **_REJECT}),
     Queue(PREDICT, ("predictor",), {"x-max-length": 5_000, **_REJECT}),
     Queue(MODELS, ("predictor",), {"x-max-length": 1_000, **_REJECT}),
-    Queue(DEAD, (), {"x-max-length": 10_000}),
+    Queue(DEAD, ("worker",), {"x-max-length": 10_000}),
 )
 
 
