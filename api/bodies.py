@@ -1,0 +1,154 @@
+"""Bodies in and out: strict JSON from a client, JSON back to it.
+
+Between a route and its socket. In comes a request, out goes a msgspec struct, or an error that
+names the place; the other way ``answer`` encodes one. Design 3 has the statuses: not JSON is
+400, JSON of the wrong shape 422.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import anyio.to_thread
+import msgspec
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from api import nesting, refusals, shapes
+from wire import errors
+
+T = TypeVar("T")
+
+JSON = "application/json"
+"""The only content type of bodies, but for uploads."""
+_MAX_DEPTH = 32
+_INLINE_BYTES = 64 * 1024
+"""Bodies up to this are decoded at once; larger ones in a thread, so that other requests go on."""
+
+
+async def read_json(request: Request, kind: type[T], *, limit_bytes: int) -> T:
+    """The body of a request as ``kind``, a struct with ``forbid_unknown_fields``.
+
+    Raises refusals.UnsupportedMedia, refusals.LengthRequired, errors.TooLarge,
+    errors.MalformedBody (not JSON) and errors.BadInput (wrong shape, with the place).
+    """
+    check_json_type(request.headers.get("content-type", ""), request.headers.get("content-encoding", ""))
+    raw = await read_body(request, limit_bytes=limit_bytes)
+    if len(raw) <= _INLINE_BYTES:
+        return decode(raw, kind)
+    return await anyio.to_thread.run_sync(decode, raw, kind)
+
+
+def check_json_type(content_type: str, content_encoding: str) -> None:
+    """Refuse everything but plain JSON in UTF-8. Raises refusals.UnsupportedMedia."""
+    media, _, parameters = content_type.partition(";")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"') or "utf-8"
+    if media.strip().lower() != JSON or charset not in ("utf-8", "utf8"):
+        raise refusals.UnsupportedMedia("The content type is not application/json in UTF-8.")
+    if content_encoding.strip().lower() not in ("", "identity"):
+        raise refusals.UnsupportedMedia("The body is compressed; send it as it is.")
+
+
+async def read_body(request: Request, *, limit_bytes: int) -> bytes:
+    """The bytes of a body. Raises errors.TooLarge, refusals.LengthRequired, errors.MalformedBody."""
+    check_length(request.headers, limit_bytes)
+    pieces, size = [], 0
+    try:
+        async for piece in request.stream():
+            size += len(piece)
+            if size > limit_bytes:
+                raise too_large(limit_bytes)
+            pieces.append(piece)
+    except ClientDisconnect as error:
+        raise errors.MalformedBody("The body ended too early.") from error
+    return b"".join(pieces)
+
+
+def check_length(headers: Mapping[str, str], limit_bytes: int) -> None:
+    """Refuse by the declared length. Raises errors.TooLarge and refusals.LengthRequired."""
+    declared = headers.get("content-length", "")
+    if not declared and "transfer-encoding" not in headers:
+        raise refusals.LengthRequired()
+    if declared.isdecimal() and int(declared[:20]) > limit_bytes:
+        raise too_large(limit_bytes)
+
+
+def too_large(limit_bytes: int) -> errors.TooLarge:
+    """The error for a body over its limit."""
+    return errors.TooLarge(f"The body is larger than {limit_bytes} bytes.")
+
+
+def decode(raw: bytes, kind: type[T], *, max_depth: int = _MAX_DEPTH) -> T:
+    """Strict JSON as ``kind``: UTF-8 without a mark, no NaN, no repeated keys, bounded depth.
+
+    Raises errors.MalformedBody and errors.BadInput.
+    """
+    check_text(raw, max_depth)
+    try:
+        value = msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        check_strictly(raw)
+        raise shapes.explain(error, kind) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        check_strictly(raw)
+        raise errors.MalformedBody("The body is not JSON.") from None
+    check_strictly(raw)
+    return value
+
+
+def check_text(raw: bytes, max_depth: int = _MAX_DEPTH) -> None:
+    """What can be told cheaply: not empty, UTF-8, not nested too deep. Raises errors.MalformedBody."""
+    if not raw:
+        raise errors.MalformedBody("The body is empty.")
+    if not raw.isascii():
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            raise errors.MalformedBody("The body is not UTF-8.") from None
+    if nesting.deeper_than(raw, max_depth):
+        raise errors.MalformedBody(f"The body nests deeper than {max_depth}, or its brackets do not match.")
+
+
+def check_strictly(raw: bytes) -> None:
+    """The exact and slow check, for what msgspec lets pass or words badly.
+
+    Raises errors.MalformedBody (syntax, NaN, a repeated key) and errors.BadInput (half a
+    surrogate pair, an integer of thousands of digits). The body must have passed check_text.
+    """
+    try:
+        json.loads(raw.decode(), object_pairs_hook=_once_each, parse_constant=_no_constant, parse_float=str)
+    except json.JSONDecodeError:
+        raise errors.MalformedBody("The body is not JSON.") from None
+    except RecursionError:
+        raise errors.MalformedBody("The body nests too deep.") from None
+    except ValueError:
+        raise errors.BadInput("The body holds an integer with too many digits.") from None
+    if b"\\u" in raw and _has_lone_surrogate(raw):
+        raise errors.BadInput("A text of the body holds half of a surrogate pair.")
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise errors.MalformedBody("An object of the body has the same key twice.")
+    return members
+
+
+def _no_constant(_text: str) -> None:
+    raise errors.MalformedBody("NaN and Infinity are not JSON; leave the cell null.")
+
+
+def _has_lone_surrogate(raw: bytes) -> bool:
+    try:
+        json.dumps(json.loads(raw), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer of a struct, a dictionary or a list."""
+    return Response(msgspec.json.encode(value), status, headers, JSON)

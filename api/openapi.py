@@ -1,0 +1,152 @@
+"""The OpenAPI document: every call with its body, its answer and every problem it may give.
+
+Beside the routes: each declares itself with ``**operation(...)`` in its decorator, and the
+application's ``openapi()`` is ``document``. Bodies are msgspec types, whose schemas FastAPI
+doesn't know; they travel in ``x-components`` of each operation and are lifted to their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.responses import Response
+
+from api import problems, refusals
+from wire import errors
+
+_REFS = "#/components/schemas/{name}"
+_COMPONENTS = "x-components"
+
+Problems = Sequence[type[errors.WarrenError]]
+"""Kinds of errors a call may answer with."""
+
+ANYWHERE: Problems = (errors.InternalError, refusals.UriTooLong, refusals.HeadersTooLarge)
+"""What every call may answer."""
+OF_BODIES: Problems = (
+    errors.MalformedBody,
+    refusals.LengthRequired,
+    errors.TooLarge,
+    refusals.UnsupportedMedia,
+    errors.BadInput,
+)
+"""What every call with a body may answer."""
+OF_RPC: Problems = (
+    errors.Unroutable,
+    errors.BrokerUnavailable,
+    errors.Overloaded,
+    errors.DeadlineExceeded,
+)
+"""What every call that asks another process may answer."""
+OF_LEDGER: Problems = (errors.LedgerUnavailable,)
+"""What every call that reads or writes the ledger may answer."""
+
+REQUEST_ID = {
+    "X-Request-ID": {"description": "The caller's id when it is sane, else a new one.", "schema": {"type": "string"}}
+}
+"""The header of every answer."""
+_RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait before another try.", "schema": {"type": "integer"}}}
+
+
+def operation(
+    *,
+    answer: Any = None,
+    status: int = 200,
+    body: Any = None,
+    problems: Problems = (),
+    answer_media: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+    example: Any = None,
+    parameters: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    """Keyword arguments for a router's decorator that document a call in full.
+
+    ``answer`` and ``body`` are types msgspec knows; None means no content. ``problems`` are
+    those of this call alone: ANYWHERE is added, and OF_BODIES where there is a body.
+    ``answer_media`` other than JSON documents bytes. ``headers`` are names and descriptions of
+    the answer's own headers; ``example`` is a body to try; ``parameters`` are OpenAPI objects.
+    """
+    schemas, components = _schemas([kind for kind in (body, answer) if kind is not None])
+    extra: dict[str, Any] = {_COMPONENTS: components}
+    kinds = [*problems, *ANYWHERE, *(OF_BODIES if body is not None else ())]
+    if body is not None:
+        content: dict[str, Any] = {"schema": schemas[0]}
+        if example is not None:
+            content["example"] = example
+        extra["requestBody"] = {"required": True, "content": {"application/json": content}}
+    if parameters:
+        extra["parameters"] = list(parameters)
+    good: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": _documented(headers)}
+    if answer_media != "application/json":
+        good["content"] = {answer_media: {"schema": {"type": "string", "format": "binary"}}}
+    elif answer is not None:
+        good["content"] = {answer_media: {"schema": schemas[-1]}}
+    return {
+        "status_code": status,
+        "response_class": Response,
+        "response_model": None,
+        "responses": {status: good, **problem_answers(kinds)},
+        "openapi_extra": extra,
+    }
+
+
+def _schemas(kinds: Sequence[Any]) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
+    schemas, components = msgspec.json.schema_components([*kinds, problems.Problem], ref_template=_REFS)
+    return schemas[:-1], components
+
+
+def _documented(headers: Mapping[str, str] | None) -> dict[str, Any]:
+    own = {name: {"description": text, "schema": {"type": "string"}} for name, text in (headers or {}).items()}
+    return {**REQUEST_ID, **own}
+
+
+def problem_answers(kinds: Iterable[type[errors.WarrenError]]) -> dict[int, dict[str, Any]]:
+    """The OpenAPI responses for kinds of errors, grouped by status, each naming its codes."""
+    codes: dict[int, list[str]] = {}
+    for kind in kinds:
+        at_status = codes.setdefault(problems.STATUS[kind.code], [])
+        if kind.code not in at_status:
+            at_status.append(kind.code)
+    schema = {"$ref": _REFS.format(name=problems.Problem.__name__)}
+    return {
+        status: {
+            "description": f"{HTTPStatus(status).phrase}: {', '.join(names)}",
+            "headers": {**REQUEST_ID, **(_RETRY_AFTER if status in (429, 503) else {})},
+            "content": {problems.MEDIA_TYPE: {"schema": schema}},
+        }
+        for status, names in sorted(codes.items())
+    }
+
+
+def document(app: FastAPI, raw_paths: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The whole document of an application.
+
+    ``raw_paths`` are the path items of calls that are no FastAPI routes, with operations as
+    ``raw_operation`` makes them.
+    """
+    page = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    page["paths"] = {**{path: dict(item) for path, item in raw_paths.items()}, **page.get("paths", {})}
+    schemas: dict[str, Any] = {}
+    for item in page["paths"].values():
+        for method, described in list(item.items()):
+            if isinstance(described, dict) and _COMPONENTS in described:
+                schemas |= described[_COMPONENTS]
+                item[method] = {key: value for key, value in described.items() if key != _COMPONENTS}
+    page["components"] = {"schemas": dict(sorted(schemas.items()))}
+    return page
+
+
+def raw_operation(summary: str, description: str, tag: str, declared: Mapping[str, Any]) -> dict[str, Any]:
+    """An operation object for a call outside FastAPI's routing; ``declared`` is operation()'s result."""
+    return {
+        "tags": [tag],
+        "summary": summary,
+        "description": description,
+        "operationId": summary.lower().replace(" ", "_"),
+        **declared["openapi_extra"],
+        "responses": {str(status): answer for status, answer in declared["responses"].items()},
+    }

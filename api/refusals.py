@@ -1,0 +1,55 @@
+"""Errors that only an HTTP edge can have; beside ``wire.errors``, raised before anything is published.
+
+They never travel: no other process knows them, so they are not among ``wire.errors.REGISTERED``.
+"""
+
+from __future__ import annotations
+
+from wire import errors
+
+
+class MethodNotAllowed(errors.Answered):
+    """This path does not know this method; the Allow header names those it knows."""
+
+    code = "method_not_allowed"
+
+    def __init__(self, allow: str = "") -> None:
+        """``allow`` is the value of the Allow header, such as ``GET, POST``."""
+        super().__init__()
+        self.allow = allow
+
+
+class UnsupportedMedia(errors.Answered):
+    """This content type or encoding is not accepted; send application/json, not compressed."""
+
+    code = "unsupported_media_type"
+
+
+class LengthRequired(errors.Answered):
+    """This call needs a body; send it with a Content-Length."""
+
+    code = "length_required"
+
+
+class UriTooLong(errors.Answered):
+    """The address of this request is too long."""
+
+    code = "uri_too_long"
+
+
+class HeadersTooLarge(errors.Answered):
+    """The headers of this request are too large."""
+
+    code = "headers_too_large"
+
+
+class Unauthorized(errors.Answered):
+    """This call needs a valid key."""
+
+    code = "unauthorized"
+
+
+class Forbidden(errors.Answered):
+    """The key does not allow this call."""
+
+    code = "forbidden"

@@ -1,0 +1,67 @@
+"""What a replica has while it runs, and how its routes get it.
+
+Made in the application's lifespan, handed to every route as ``StateDep``; ``CallerDep`` is who
+asks. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+
+from wire.settings import Settings
+
+if TYPE_CHECKING:
+    from api.ledger import Ledger
+    from api.predict.coalescer import Coalescer
+    from wire.async_client import AsyncRpcClient
+
+SCOPES = frozenset({"predict", "train", "admin"})
+"""Everything a caller may be allowed."""
+
+
+@dataclass
+class State:
+    """A running replica: its settings, its connection, its ledger, its batches.
+
+    ``stopping`` is set when the process is told to end, before connections are drained: long
+    answers (event streams) watch it and end by themselves.
+    """
+
+    settings: Settings
+    rpc: AsyncRpcClient
+    ledger: Ledger
+    coalescer: Coalescer
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: the owner's name and what it may do."""
+
+    owner: str
+    scopes: frozenset[str]
+
+
+LOCAL = Caller("local", SCOPES)
+"""Everybody, on a gateway that listens on loopback only and needs no key."""
+
+
+def current_state(request: Request) -> State:
+    """The state of the replica that serves this request."""
+    state: State = request.app.state.gateway
+    return state
+
+
+def current_caller() -> Caller:
+    """Who sent this request."""
+    return LOCAL
+
+
+StateDep = Annotated[State, Depends(current_state)]
+"""A route's parameter that is the replica's state."""
+CallerDep = Annotated[Caller, Depends(current_caller)]
+"""A route's parameter that is the caller."""
