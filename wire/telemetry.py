@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
@@ -73,6 +74,16 @@ rpc_replies_dropped = counter("rpc_replies_dropped", "Replies that could not be 
 """By reason: ``gone`` (the requester left), ``refused``, ``late``."""
 rpc_dead_lettered = counter("rpc_dead_lettered", "Messages copied to the dead-letter exchange", ["queue"])
 """By the queue they came from."""
+
+
+@lru_cache(maxsize=256)
+def _rpc_seconds(queue: str) -> Histogram:
+    return rpc_seconds.labels(queue)
+
+
+def observe_rpc(queue: str, seconds: float) -> None:
+    """Count one answered call; ``queue`` is one of the topology's, so the labels are few."""
+    _rpc_seconds(queue).observe(seconds)
 
 
 def render() -> tuple[bytes, str]:
