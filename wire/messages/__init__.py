@@ -1,0 +1,91 @@
+"""The messages two processes exchange, each a frozen object with ``encode`` and ``decode``.
+
+Stands on every AMQP arrow of the flow. A body is one JSON object with ``schema`` (the version
+of the wire format, 1); the AMQP property ``type`` carries the message's ``TYPE``,
+``correlation_id`` ties replies to requests, ``reply_to`` names the requester's own queue, and
+the headers carry ``request_id`` and ``remaining_ms`` (time left, a relative number, because
+clocks of two machines differ). Readers ignore unknown fields and refuse another ``schema``.
+docs/wire-format.md says the same in prose. Prediction batches have a frame of their own:
+``wire.frames``.
+"""
+
+from wire.messages.announcements import ForgetVersion, LoadVersion, PredictorAlive, PredictorGone, VersionLoaded
+from wire.messages.changes import (
+    AliasState,
+    DeleteAlias,
+    Deleted,
+    DeleteModel,
+    DeleteVersion,
+    Rollback,
+    SetAlias,
+    Settle,
+    Settled,
+)
+from wire.messages.datasets import ColumnProfile, DatasetProfile, InspectRequest, MoreThan
+from wire.messages.envelope import SCHEMA, Failure, Message
+from wire.messages.reads import (
+    AliasSummary,
+    FilePiece,
+    GetModel,
+    GetVersion,
+    ListModels,
+    ModelDetail,
+    ModelList,
+    ModelSummary,
+    ReadFile,
+    VersionDetail,
+    VersionSummary,
+)
+from wire.messages.training import (
+    DatasetRef,
+    Promote,
+    Search,
+    StopTraining,
+    TrainDone,
+    TrainProgress,
+    TrainRequest,
+    Validation,
+)
+
+__all__ = [
+    "SCHEMA",
+    "AliasState",
+    "AliasSummary",
+    "ColumnProfile",
+    "DatasetProfile",
+    "DatasetRef",
+    "DeleteAlias",
+    "DeleteModel",
+    "DeleteVersion",
+    "Deleted",
+    "Failure",
+    "FilePiece",
+    "ForgetVersion",
+    "GetModel",
+    "GetVersion",
+    "InspectRequest",
+    "ListModels",
+    "LoadVersion",
+    "Message",
+    "ModelDetail",
+    "ModelList",
+    "ModelSummary",
+    "MoreThan",
+    "PredictorAlive",
+    "PredictorGone",
+    "Promote",
+    "ReadFile",
+    "Rollback",
+    "Search",
+    "SetAlias",
+    "Settle",
+    "Settled",
+    "StopTraining",
+    "TrainDone",
+    "TrainProgress",
+    "TrainRequest",
+    "Validation",
+    "VersionDetail",
+    "VersionLoaded",
+    "VersionSummary",
+]
