@@ -1,0 +1,174 @@
+"""Datasets in the ledger: who has which content, and that file and row appear and go together.
+
+Between ``api.datasets`` (files) and the database. A file is put in place and taken away inside a
+transaction that no other of the same dataset overlaps, so a deletion and an upload of the same
+bytes at the same moment leave either both file and row, or neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Update,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    true,
+    tuple_,
+    update,
+)
+
+from api.ledger import rows, tables
+from api.ledger.database import Database, now_ms
+from api.ledger.jobs import LIVE
+from wire import errors, messages
+
+_datasets = tables.datasets.c
+_owners = tables.dataset_owners.c
+Cursor = tuple[int, str]
+"""Where a page ended: (created_ms, dataset_id)."""
+
+
+class Datasets:
+    """The ``datasets`` table. Every method raises errors.LedgerUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def place(self, new: rows.Dataset, *, owner: str, put: Callable[[], None]) -> rows.Dataset:
+        """Store the row and put the file in place with ``put``, together.
+
+        Returns the row as stored, which is the older one where the content was there already.
+        Raises errors.Conflict where the same bytes are stored as another kind, and what ``put`` raises.
+        """
+        with self._database.serialised(f"dataset {new.dataset_id}") as connection:
+            found = _find(connection, new.dataset_id)
+            if found is not None and found.kind != new.kind:
+                raise errors.Conflict(f"The same bytes are already stored as {found.kind}.")
+            put()
+            if found is None:
+                row = {name: getattr(new, name) for name in new.__struct_fields__}
+                connection.execute(insert(tables.datasets).values(row))
+            else:
+                connection.execute(_where(new.dataset_id).values(used_ms=new.used_ms))
+            _own(connection, new.dataset_id, owner)
+            return found or new
+
+    def find(self, dataset_id: str, *, owner: str | None) -> rows.Dataset:
+        """The dataset. ``owner`` None sees all. Raises errors.DatasetNotFound."""
+        with self._database.reading() as connection:
+            found = _find(connection, dataset_id, _owned_by(owner))
+        if found is None:
+            raise errors.DatasetNotFound
+        return found
+
+    def page(self, *, owner: str | None, before: Cursor | None, limit: int) -> list[rows.Dataset]:
+        """At most ``limit`` datasets behind the cursor, newest first."""
+        conditions = [_owned_by(owner)]
+        if before is not None:
+            conditions.append(tuple_(_datasets.created_ms, _datasets.dataset_id) < tuple_(*before))
+        newest = (_datasets.created_ms.desc(), _datasets.dataset_id.desc())
+        with self._database.reading() as connection:
+            found = connection.execute(select(tables.datasets).where(*conditions).order_by(*newest).limit(limit))
+            return [rows.dataset(row) for row in found]
+
+    def describe(self, dataset_id: str, profile: messages.DatasetProfile) -> None:
+        """Store what a trainer found in it."""
+        with self._database.writing() as connection:
+            encoded = profile.encode().decode()
+            connection.execute(_where(dataset_id).values(profile=encoded, error_code=None, error_message=None))
+
+    def condemn(self, dataset_id: str, error: errors.ErrorBody) -> None:
+        """Store why it cannot be read."""
+        with self._database.writing() as connection:
+            connection.execute(_where(dataset_id).values(error_code=error.code, error_message=error.message))
+
+    def unprofiled(self, limit: int) -> list[rows.Dataset]:
+        """Datasets nobody has inspected yet, oldest first."""
+        unknown = (_datasets.profile.is_(None), _datasets.error_code.is_(None))
+        statement = select(tables.datasets).where(*unknown).order_by(_datasets.created_ms).limit(limit)
+        with self._database.reading() as connection:
+            return [rows.dataset(row) for row in connection.execute(statement)]
+
+    def delete(self, dataset_id: str, *, owner: str | None) -> bool:
+        """Forget it for this owner (None: for all); True when nobody has it any more.
+
+        The caller then removes the file with ``discard``. Raises errors.DatasetNotFound, and
+        errors.DatasetInUse while a job that has not ended uses it.
+        """
+        with self._database.serialised(f"dataset {dataset_id}") as connection:
+            if _find(connection, dataset_id, _owned_by(owner)) is None:
+                raise errors.DatasetNotFound
+            _lock(connection, dataset_id)
+            if _in_use(connection, dataset_id):
+                raise errors.DatasetInUse
+            mine = and_(_owners.dataset_id == dataset_id, *([] if owner is None else [_owners.owner == owner]))
+            connection.execute(delete(tables.dataset_owners).where(mine))
+            orphan = and_(_datasets.dataset_id == dataset_id, ~_has_owner())
+            return connection.execute(delete(tables.datasets).where(orphan)).rowcount == 1
+
+    def discard(self, dataset_id: str, remove: Callable[[], None]) -> bool:
+        """Call ``remove`` if no row names the dataset; False if one does."""
+        with self._database.serialised(f"dataset {dataset_id}") as connection:
+            if _find(connection, dataset_id) is not None:
+                return False
+            remove()
+            return True
+
+    def delete_unused(self, before_ms: int, limit: int) -> list[str]:
+        """Forget datasets unused since ``before_ms`` and not used by a live job; their ids."""
+        old = select(_datasets.dataset_id).where(_datasets.used_ms < before_ms).order_by(_datasets.used_ms)
+        with self._database.reading() as connection:
+            candidates = list(connection.execute(old.limit(limit)).scalars())
+        return [dataset_id for dataset_id in candidates if self._delete_unused(dataset_id, before_ms)]
+
+    def _delete_unused(self, dataset_id: str, before_ms: int) -> bool:
+        with self._database.serialised(f"dataset {dataset_id}") as connection:
+            _lock(connection, dataset_id)
+            if _in_use(connection, dataset_id):
+                return False
+            still_old = and_(_datasets.dataset_id == dataset_id, _datasets.used_ms < before_ms)
+            return connection.execute(delete(tables.datasets).where(still_old)).rowcount == 1
+
+
+def _where(dataset_id: str) -> Update:
+    return update(tables.datasets).where(_datasets.dataset_id == dataset_id)
+
+
+def _find(connection: Connection, dataset_id: str, *conditions: ColumnElement[bool]) -> rows.Dataset | None:
+    statement = select(tables.datasets).where(_datasets.dataset_id == dataset_id, *conditions)
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else rows.dataset(row)
+
+
+def _has_owner() -> ColumnElement[bool]:
+    return exists().where(_owners.dataset_id == _datasets.dataset_id)
+
+
+def _owned_by(owner: str | None) -> ColumnElement[bool]:
+    if owner is None:
+        return true()
+    return exists().where(_owners.dataset_id == _datasets.dataset_id, _owners.owner == owner)
+
+
+def _own(connection: Connection, dataset_id: str, owner: str) -> None:
+    mine = (_owners.dataset_id == dataset_id, _owners.owner == owner)
+    if connection.execute(select(func.count()).where(*mine)).scalar_one() == 0:
+        row = {"dataset_id": dataset_id, "owner": owner, "created_ms": now_ms()}
+        connection.execute(insert(tables.dataset_owners).values(row))
+
+
+def _lock(connection: Connection, dataset_id: str) -> None:
+    # A job being accepted has locked this row; once we have it, the next statement sees that job.
+    connection.execute(select(_datasets.dataset_id).where(_datasets.dataset_id == dataset_id).with_for_update())
+
+
+def _in_use(connection: Connection, dataset_id: str) -> bool:
+    users = select(func.count()).where(tables.jobs.c.dataset_id == dataset_id, LIVE)
+    return bool(connection.execute(users).scalar_one())

@@ -1,0 +1,190 @@
+"""Jobs as a caller of the HTTP API sees them: accept, withdraw, look up, cancel.
+
+Between ``api.routes`` and the database. What a worker does to a job is in ``leases``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, case, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from api.ledger import changes, rows, tables
+from api.ledger.database import Database, now_ms
+from wire import errors
+
+_jobs = tables.jobs.c
+LIVE = _jobs.status.in_(rows.LIVE)
+"""The condition: the job has not ended."""
+
+
+class Jobs:
+    """The ``jobs`` table from the API's side. Every method raises errors.LedgerUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def accept(self, new: rows.NewJob, *, queued_limit: int) -> rows.Job:
+        """Insert the job, or find the one this owner's key already made.
+
+        A withdrawn job of the same key and body is live again. The caller publishes unless the
+        job is confirmed. Raises errors.BadInput (the key was used with another body),
+        DatasetNotFound, and Overloaded when ``queued_limit`` jobs are waiting.
+        """
+        with self._database.writing() as connection:
+            found = self._by_key(connection, new)
+            if found is not None and found.status != "withdrawn":
+                return found
+            _check_room(connection, queued_limit)
+            _use_dataset(connection, new.dataset_id)
+            if found is None:
+                return self._insert(connection, new)
+            revived = changes.change(
+                connection,
+                _jobs.job_id == found.job_id,
+                _jobs.status == "withdrawn",
+                status="queued",
+                confirmed=False,
+                enqueues=_jobs.enqueues + 1,
+            )
+            return revived or self._existing(connection, new)
+
+    def _insert(self, connection: Connection, new: rows.NewJob) -> rows.Job:
+        values: dict[str, Any] = {name: getattr(new, name) for name in new.__struct_fields__}
+        values |= {"status": "queued", "created_ms": now_ms(), "dead_letter": "", "events": 1, "enqueues": 1}
+        values |= dict.fromkeys(("cancel_requested", "settle_due", "confirmed"), False)
+        values |= dict.fromkeys(("attempts", "epoch", "beat", "fraction"), 0)
+        values |= {"stage": "queued", "message": ""}
+        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
+        made = connection.execute(
+            insert(tables.jobs).values(values).on_conflict_do_nothing().returning(*tables.jobs.c)
+        ).one_or_none()
+        if made is None:  # another replica inserted the same key between our look and our insert
+            return self._existing(connection, new)
+        job = rows.job(made)
+        changes.write_event(connection, job, "queued")
+        return job
+
+    def _existing(self, connection: Connection, new: rows.NewJob) -> rows.Job:
+        found = self._by_key(connection, new)
+        if found is None:
+            raise errors.LedgerUnavailable
+        return found
+
+    def _by_key(self, connection: Connection, new: rows.NewJob) -> rows.Job | None:
+        if new.idempotency_key is None:
+            return None
+        same_key = (_jobs.owner == new.owner, _jobs.idempotency_key == new.idempotency_key)
+        row = connection.execute(select(tables.jobs).where(*same_key)).one_or_none()
+        if row is None:
+            return None
+        if row.body_digest != new.body_digest:
+            raise errors.BadInput(
+                "This Idempotency-Key was used with another body.",
+                errors=[errors.FieldError("Idempotency-Key", "belongs to another request; use a new key")],
+            )
+        return rows.job(row)
+
+    def confirm(self, job_id: str) -> bool:
+        """The broker keeps a message of this job. False when the job has ended meanwhile.
+
+        Also lifts a withdrawal by another request of the same key whose own publish failed.
+        """
+        live_again = case((_jobs.status == "withdrawn", "queued"), else_=_jobs.status)
+        statement = (
+            update(tables.jobs)
+            .where(_jobs.job_id == job_id, _jobs.status.in_((*rows.LIVE, "withdrawn")))
+            .values(confirmed=True, status=live_again)
+        )
+        with self._database.writing() as connection:
+            return connection.execute(statement).rowcount == 1
+
+    def withdraw(self, job_id: str) -> bool:
+        """Nobody keeps a message of this job: take it back, so that a late copy is dropped.
+
+        False when it cannot be taken back, because a copy arrived or was confirmed after all:
+        then the job is accepted.
+        """
+        never_seen = (_jobs.status == "queued", _jobs.confirmed.is_(False), _jobs.epoch == 0)
+        with self._database.writing() as connection:
+            withdrawn = changes.change(connection, _jobs.job_id == job_id, *never_seen, status="withdrawn")
+        return withdrawn is not None
+
+    def find(self, job_id: str, *, owner: str | None) -> rows.Job:
+        """The job. ``owner`` None sees all owners' jobs. Raises errors.JobNotFound."""
+        with self._database.reading() as connection:
+            return self._find(connection, job_id, owner)
+
+    def _find(self, connection: Connection, job_id: str, owner: str | None) -> rows.Job:
+        conditions = [_jobs.job_id == job_id, _jobs.status != "withdrawn", *_seen_by(owner)]
+        row = connection.execute(select(tables.jobs).where(*conditions)).one_or_none()
+        if row is None:
+            raise errors.JobNotFound
+        return rows.job(row)
+
+    def position(self, job: rows.Job) -> int | None:
+        """How many jobs wait up to and with this one; None when it does not wait any more."""
+        if job.status != "queued":
+            return None
+        before = select(func.count()).where(_jobs.status == "queued", _jobs.number < job.number)
+        with self._database.reading() as connection:
+            return int(connection.execute(before).scalar_one()) + 1
+
+    def page(
+        self, *, owner: str | None, model: str | None, status: str | None, before: int | None, limit: int
+    ) -> list[rows.Job]:
+        """At most ``limit`` jobs with a number below ``before``, newest first."""
+        conditions = [_jobs.status != "withdrawn", *_seen_by(owner)]
+        conditions += [] if model is None else [_jobs.model == model]
+        conditions += [] if status is None else [_jobs.status == status]
+        conditions += [] if before is None else [_jobs.number < before]
+        statement = select(tables.jobs).where(*conditions).order_by(_jobs.number.desc()).limit(limit)
+        with self._database.reading() as connection:
+            return [rows.job(row) for row in connection.execute(statement)]
+
+    def request_cancel(self, job_id: str, *, owner: str | None) -> rows.Job:
+        """Cancel at once what no worker ever had; ask the worker otherwise; leave what has ended.
+
+        Raises errors.JobNotFound.
+        """
+        with self._database.writing() as connection:
+            self._find(connection, job_id, owner)
+            done = {"status": "cancelled", "cancel_requested": True, "ended_ms": now_ms()}
+            untouched = (_jobs.status == "queued", _jobs.epoch == 0)
+            changes.change(connection, _jobs.job_id == job_id, *untouched, event="cancelled", **done)
+            asked = (LIVE, _jobs.cancel_requested.is_(False))
+            changes.change(connection, _jobs.job_id == job_id, *asked, event="cancelling", cancel_requested=True)
+            return self._find(connection, job_id, owner)
+
+    def events(self, job_id: str, *, after: int, limit: int) -> list[rows.JobEvent]:
+        """At most ``limit`` events with a number above ``after``, oldest first."""
+        columns = tables.job_events.c
+        statement = (
+            select(tables.job_events)
+            .where(columns.job_id == job_id, columns.sequence > after)
+            .order_by(columns.sequence)
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return [rows.event(row) for row in connection.execute(statement)]
+
+
+def _seen_by(owner: str | None) -> list[ColumnElement[bool]]:
+    return [] if owner is None else [_jobs.owner == owner]
+
+
+def _check_room(connection: Connection, limit: int) -> None:
+    waiting = connection.execute(select(func.count()).where(_jobs.status == "queued")).scalar_one()
+    if waiting >= limit:
+        raise errors.Overloaded("Too many jobs are waiting at the moment; try again later.")
+
+
+def _use_dataset(connection: Connection, dataset_id: str | None) -> None:
+    if dataset_id is None:
+        return
+    columns = tables.datasets.c
+    # The row stays locked until the commit: a deletion waits for it and then sees the job.
+    touch = update(tables.datasets).where(columns.dataset_id == dataset_id).values(used_ms=now_ms())
+    if connection.execute(touch).rowcount == 0:
+        raise errors.DatasetNotFound

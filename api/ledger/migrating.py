@@ -1,0 +1,24 @@
+"""Bring the database to the newest schema; run by every process that starts, serialised.
+
+Migrations are modules of the package ``api.ledger.migrations``, so an installed wheel has them.
+The whole upgrade is one transaction on either database: a crash in the middle leaves the old one.
+"""
+
+from __future__ import annotations
+
+from alembic import command
+from alembic.config import Config
+
+from api.ledger.database import Database
+from wire import logs
+
+
+def migrate(database: Database) -> None:
+    """Upgrade to the newest revision. Raises errors.LedgerUnavailable."""
+    config = Config()
+    config.set_main_option("script_location", "api.ledger:migrations")
+    config.set_main_option("path_separator", "os")
+    with database.serialised("warren.migrate") as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    logs.log("ledger.migrated", database=database.engine.dialect.name)

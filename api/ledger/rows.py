@@ -1,0 +1,139 @@
+"""The rows of the ledger as frozen objects; what its methods take and give."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import Row
+
+from wire import messages
+
+Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "withdrawn"]
+"""A job's state. ``withdrawn``: its message was not accepted; it is shown to nobody."""
+
+LIVE: tuple[Status, ...] = ("queued", "running")
+"""The states a job can still leave."""
+
+ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
+"""The states a job never leaves."""
+
+Kind = Literal["csv", "parquet", "jsonl"]
+"""The format of a dataset's file ``data.<kind>``."""
+
+
+class NewJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job to be accepted. ``request`` is the encoded TrainRequest, ``body_digest`` the hash of
+    what the caller sent: the same key with another digest is another body.
+    """
+
+    job_id: str
+    owner: str
+    model: str
+    dataset_id: str | None
+    request: str
+    request_id: str
+    body_digest: str
+    idempotency_key: str | None = None
+    kind: str = "train"
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of ``jobs``; see ``tables.jobs`` for its columns."""
+
+    number: int
+    job_id: str
+    kind: str
+    owner: str
+    idempotency_key: str | None
+    body_digest: str
+    model: str
+    dataset_id: str | None
+    request: str
+    request_id: str
+    status: Status
+    cancel_requested: bool
+    settle_due: bool
+    confirmed: bool
+    enqueues: int
+    attempts: int
+    epoch: int
+    beat: int
+    holder: str | None
+    fraction: float
+    stage: str
+    message: str
+    created_ms: int
+    started_ms: int | None
+    ended_ms: int | None
+    result: str | None
+    error_code: str | None
+    error_message: str | None
+    dead_letter: str
+    events: int
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is in a state it never leaves."""
+        return self.status in ENDED
+
+    @property
+    def must_settle(self) -> bool:
+        """Whether what is left to do is to ask the volume and end the job, not to train."""
+        return self.cancel_requested or self.settle_due
+
+    def train_request(self) -> messages.TrainRequest:
+        """What to ask of a trainer, for the present attempt."""
+        return msgspec.structs.replace(
+            messages.TrainRequest.decode(self.request.encode()), job_id=self.job_id, attempt=self.attempts
+        )
+
+
+class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of ``job_events``; ``data`` is JSON text."""
+
+    job_id: str
+    sequence: int
+    at_ms: int
+    name: str
+    data: str
+
+
+class Renewal(msgspec.Struct, frozen=True):
+    """What a renewal of a lease tells: the lease stands, and whether a cancel was asked for."""
+
+    job_id: str
+    cancel_requested: bool
+
+
+class Dataset(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of ``datasets``; ``profile`` is an encoded DatasetProfile."""
+
+    dataset_id: str
+    kind: Kind
+    size_bytes: int
+    sha256: str
+    created_ms: int
+    used_ms: int
+    profile: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+    def columns(self) -> messages.DatasetProfile | None:
+        """The profile, decoded; None while nobody has made it."""
+        return None if self.profile is None else messages.DatasetProfile.decode(self.profile.encode())
+
+
+def job(row: Row[Any]) -> Job:
+    """The object of a row of ``jobs``."""
+    return Job(**row._mapping)
+
+
+def event(row: Row[Any]) -> JobEvent:
+    """The object of a row of ``job_events``."""
+    return JobEvent(**row._mapping)
+
+
+def dataset(row: Row[Any]) -> Dataset:
+    """The object of a row of ``datasets``."""
+    return Dataset(**row._mapping)
