@@ -144,23 +144,21 @@ def _carry_out(volume: Volume, model: str, alias: str) -> Alias | None:
     an older state behind.
     """
     log, path = volume.aliases(model) / ".log", _path(volume, model, alias)
-    shown: Alias | None = None
-    while True:
-        newest = max(_revisions(log, alias), default=0)
-        if newest == (shown.revision if shown else 0):
-            return shown
+    shown = _shown(path, alias)
+    while (newest := max(_revisions(log, alias), default=0)) > (shown.revision if shown else 0):
         shown = _parse(_read(_log_path(log, alias, newest)), alias)
-        if not shown.version:
-            durable.remove_file(path)
-        elif not _shows(path, shown):
+        if shown.version:
             durable.replace_file(volume.tmp(model), path, msgspec.json.encode(shown))
+        else:
+            durable.remove_file(path)
+    return shown
 
 
-def _shows(path: Path, alias: Alias) -> bool:
+def _shown(path: Path, alias: str) -> Alias | None:
     try:
-        return _parse(_read(path), alias.alias) == alias
+        return _parse(_read(path), alias)
     except (OSError, errors.Corrupt):
-        return False
+        return None
 
 
 def _forget_old(log: Path, alias: str) -> None:

@@ -72,10 +72,17 @@ def finish_retiring(volume: Volume, model: str, version: int) -> None:
     left = [name for name in durable.entries(folder) if name != names.DELETED]
     if not left:
         return
-    away = durable.make_folder(durable.temporary_name(volume.trash(model), folder.name))
-    for name in left:
-        with suppress(FileNotFoundError):
-            (folder / name).rename(away / name)
+    try:
+        with errors.full_volume_named():
+            away = durable.make_folder(durable.temporary_name(volume.trash(model), folder.name))
+    except errors.NoSpace:
+        # A full volume must not keep anyone from making room on it.
+        for name in left:
+            durable.discard_tree(folder / name)
+    else:
+        for name in left:
+            with suppress(FileNotFoundError):
+                (folder / name).rename(away / name)
     durable.sync_folder(folder)
 
 
@@ -83,8 +90,7 @@ def _retire(volume: Volume, model: str, version: int) -> None:
     folder = volume.version(model, version)
     volume.prepare(model)
     _remember_job(volume, model, version)
-    with suppress(FileExistsError):
-        _mark(folder)
+    _mark(folder)
     durable.sync_folder(folder)
     finish_retiring(volume, model, version)
 
@@ -93,9 +99,14 @@ def _remember_job(volume: Volume, model: str, version: int) -> None:
     """After the manifest is gone, the index alone knows that the job had its version."""
     origin = job_index.origin_of(volume, model, version)
     if origin is not None:
-        with suppress(errors.BadName):
+        with suppress(errors.BadName, errors.NoSpace), errors.full_volume_named():
             job_index.claim(volume, model, origin.job_id, version)
 
 
 def _mark(folder: Path) -> None:
+    """Make the marker out of a file that is there: that needs no room, and is one step."""
+    for name in (names.SIGNATURE, names.MANIFEST, *durable.entries(folder)):
+        with suppress(FileNotFoundError):
+            (folder / name).rename(folder / names.DELETED)
+            return
     durable.write_file(folder / names.DELETED, b"")

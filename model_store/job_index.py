@@ -67,12 +67,13 @@ def claim(volume: Volume, model: str, job_id: str, version: int) -> int:
     """Enter ``version`` (or TOMBSTONE) for the job unless there is an entry; what it holds then."""
     data = msgspec.json.encode(_Entry(version))
     for _ in range(_CLAIM_TRIES):
-        if durable.create_once(volume.tmp(model), _entry(volume, model, job_id), data):
-            return version
         held = look_up(volume, model, job_id)
         if held is not None:
             return held
-        durable.remove_file(_entry(volume, model, job_id))
+        if durable.create_once(volume.tmp(model), _entry(volume, model, job_id), data):
+            return version
+        if look_up(volume, model, job_id) is None:
+            durable.remove_file(_entry(volume, model, job_id))
     raise errors.Contended("the job's index entry keeps changing")
 
 

@@ -62,7 +62,8 @@ def publish(
 
     Fills the manifest's ``version`` and ``files`` from what lies in the folder. The draft is
     gone afterwards, also after an error. A job that has its version already gets that one.
-    Raises errors.JobTombstoned, NoSpace, Contended, BadName; OSError when the volume fails.
+    Raises errors.JobTombstoned, NoSpace, Contended, Corrupt (the draft is not whole), BadName;
+    OSError when the volume fails.
     """
     model, job_id = names.check_model(manifest.model), names.check_job(manifest.job_id)
     try:
@@ -70,8 +71,9 @@ def publish(
             version = existing_version(volume, model, job_id, verifier, since)
             if version is not None:
                 return _existing(volume, model, version, verifier)
+            sealed = _seal(folder, manifest)
             job_index.mark_publishing(volume, model, job_id)
-            sealed = _take_number(volume, folder, _seal(folder, manifest), signer)
+            sealed = _take_number(volume, folder, sealed, signer)
             winner = job_index.claim(volume, model, job_id, sealed.version)
             if winner != sealed.version:
                 deletion.retire_unclaimed(volume, model, sealed.version)
@@ -95,6 +97,8 @@ def _existing(volume: Volume, model: str, version: int, verifier: Verifier) -> P
 def _seal(folder: Path, manifest: Manifest) -> Manifest:
     """Put every file on disk and into the manifest."""
     entries = {name: _sealed_file(folder / names.check_file(name)) for name in durable.entries(folder)}
+    if manifest.served_file not in entries:
+        raise errors.Corrupt(f"the draft has no {manifest.served_file}")
     return msgspec.structs.replace(manifest, files=entries)
 
 

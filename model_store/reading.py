@@ -25,6 +25,7 @@ from model_store.volume import Volume
 
 _BLOCK_BYTES = 1024 * 1024
 _POLL_S = 0.02
+_NOT_A_FILE = (errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV)
 
 T = TypeVar("T")
 
@@ -118,8 +119,11 @@ def _patiently(volume: Volume, model: str, version: int, wait_s: float, once: Ca
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ESTALE):
                 raise
+            late = time.monotonic() >= give_up_at
+            if late and error.errno == errno.ESTALE:
+                raise
             # The marker comes before the files go, so a version deleted under our hands shows it.
-            if volume.is_deleted(model, version) or time.monotonic() >= give_up_at:
+            if late or volume.is_deleted(model, version):
                 raise _absent(volume, model, version) from None
         time.sleep(min(_POLL_S * (0.5 + random.random()), max(0.0, give_up_at - time.monotonic())))  # noqa: S311
         # Listing the parent makes an NFS client ask again for a name it remembers as missing.
@@ -142,7 +146,7 @@ def _folder(volume: Volume, model: str, version: int) -> Iterator[int]:
             opened.append(os.open(name, flags, dir_fd=opened[-1]))
         yield opened[-1]
     except OSError as error:
-        if error.errno in (errno.ENOTDIR, errno.ELOOP):
+        if error.errno in _NOT_A_FILE:
             raise errors.Corrupt("a link or special file stands where a folder or file should") from error
         raise
     finally:
