@@ -31,6 +31,8 @@ HOST = "127.0.0.1"
 
 _SCRIPT_FOLDERS = ("/usr/lib/rabbitmq/lib", "/usr/local/lib/rabbitmq/lib", "/opt/rabbitmq/lib")
 _MAX_SCHEDULERS = 4
+_USER = "rabbitmq"
+_SET_USER = ("setpriv", f"--reuid={_USER}", f"--regid={_USER}", "--clear-groups")
 
 
 class BrokerError(Exception):
@@ -102,7 +104,6 @@ class Node:
         self._definitions = definitions
         self._scripts = find_scripts()
         self._epmd = find_epmd()
-        self._as_user: tuple[str, ...] = ()
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def prepare(self) -> None:
@@ -123,7 +124,7 @@ class Node:
         for secret in (cookie, self.home / "definitions.json"):
             if secret.exists():
                 secret.chmod(0o400 if secret == cookie else 0o600)
-        self._as_user = self._hand_over()
+        self._hand_over()
 
     def environment(self) -> dict[str, str]:
         """The whole environment of the node and of its commands; nothing is inherited."""
@@ -233,21 +234,24 @@ class Node:
                 start_new_session=True,
             )
 
-    def _hand_over(self) -> tuple[str, ...]:
-        """Give ``home`` to the user ``rabbitmq`` where that is possible; the prefix that runs as it."""
+    @property
+    def _as_user(self) -> tuple[str, ...]:
+        """The prefix that runs a command as the owner of ``home``, when that is not the caller."""
+        other = self.home.exists() and os.geteuid() == 0 and self.home.stat().st_uid != 0
+        return _SET_USER if other else ()
+
+    def _hand_over(self) -> None:
+        """Give ``home`` to the user ``rabbitmq`` where there is one that can reach it."""
         if os.geteuid() != 0 or shutil.which("setpriv") is None:
-            return ()
-        prefix = ("setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--clear-groups")
+            return
         try:
-            user = pwd.getpwnam("rabbitmq")
+            user = pwd.getpwnam(_USER)
         except KeyError:
-            return ()
+            return
         self._own(user.pw_uid, user.pw_gid)
-        reached = subprocess.run([*prefix, "test", "-w", str(self.home)], stderr=subprocess.DEVNULL)
-        if reached.returncode == 0:
-            return prefix
-        self._own(0, 0)
-        return ()
+        reached = subprocess.run([*_SET_USER, "test", "-w", str(self.home)], stderr=subprocess.DEVNULL)
+        if reached.returncode != 0:
+            self._own(0, 0)
 
     def _own(self, uid: int, gid: int) -> None:
         for path in (self.home, *self.home.rglob("*")):

@@ -1,0 +1,49 @@
+"""The command line behind the Makefile: ``python -m deploy.native up|down|status|logs``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from deploy.native import commands
+from deploy.native.broker import BrokerError
+from deploy.native.layout import DeploymentError, Layout
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 when it did what it says, 1 when not."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.native", description=__doc__)
+    parser.add_argument("command", choices=("up", "down", "status", "logs"))
+    parser.add_argument("process", nargs="?", default="", help="for logs: one process, such as trainer")
+    given = parser.parse_args(arguments)
+    try:
+        return _run(given.command, given.process)
+    except (DeploymentError, BrokerError) as error:
+        _say(str(error), to_error=True)
+        return 1
+
+
+def _run(command: str, process: str) -> int:
+    layout = Layout.from_environment(os.environ)
+    if command == "up":
+        _say(commands.up(layout, os.environ, _say))
+    elif command == "down":
+        _say(commands.down(layout, _say))
+    elif command == "status":
+        table, good = commands.status(layout)
+        _say(table)
+        return 0 if good else 1
+    else:
+        files = [str(path) for path in commands.log_files(layout, process)]
+        os.execvp("tail", ["tail", "-n", "20", "-F", *files])  # noqa: S606 - becomes tail
+    return 0
+
+
+def _say(text: str, *, to_error: bool = False) -> None:
+    (sys.stderr if to_error else sys.stdout).write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

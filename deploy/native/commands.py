@@ -1,0 +1,153 @@
+"""What ``make up``, ``down``, ``status`` and ``logs`` do.
+
+In comes a layout; out go a running stack, a stopped one, a table, or the logs. Each command
+returns its text or raises DeploymentError with what to do; printing is the command line's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from deploy.native import credentials, nginx, ports, readiness, strays, supervisor_config
+from deploy.native.layout import DeploymentError, Layout
+from deploy.native.ports import PortBlock
+from deploy.native.programs import Program, base_environment, node, programs, tuning
+from deploy.native.supervision import Supervisor, SupervisorAway
+
+Say = Callable[[str], None]
+"""Takes a line for the person who waits."""
+
+_READY_TIMEOUT_S = 90.0
+_LOCK_TIMEOUT_S = 120.0
+
+
+def up(layout: Layout, environment: Mapping[str, str], say: Say) -> str:
+    """Start the stack, or bring a running one up to date; returns once everything is ready."""
+    started = time.monotonic()
+    layout.create()
+    with _locked(layout):
+        supervisor = Supervisor(layout)
+        if supervisor.running():
+            news = _update(layout, supervisor, environment, say)
+        else:
+            news = _start(layout, supervisor, environment, say)
+    return f"{news} ({time.monotonic() - started:.0f} s)\n\n{_welcome(layout)}"
+
+
+def down(layout: Layout, say: Say) -> str:
+    """Stop the stack and whatever an earlier one left behind; nothing of it runs when this returns."""
+    if not layout.run.exists():
+        return "Nothing is running."
+    with _locked(layout):
+        supervisor = Supervisor(layout)
+        try:
+            supervisor.stop()
+            stopped = True
+        except SupervisorAway:
+            stopped = False
+        left = supervisor.clear()
+        if left:
+            say(f"Ended {left} processes that no supervisor looked after.")
+    return "Stopped." if stopped or left else "Nothing is running."
+
+
+def status(layout: Layout) -> tuple[str, bool]:
+    """A table of every process with its state, pid and ports; and whether all of it runs."""
+    try:
+        states = {one.name: one for one in Supervisor(layout).processes()}
+    except SupervisorAway:
+        left = len(strays.find(layout.home))
+        extra = f"; {left} processes were left behind, `make up` or `make down` clears them" if left else ""
+        return f"Not running (home {layout.home}){extra}.", False
+    block = ports.remembered(layout) or next(ports.candidates(layout.port))
+    lines = [f"{'process':<14}{'state':<10}{'pid':>8}{'up':>10}  ports"]
+    for program in programs(layout, block, {}):
+        one = states.get(program.name)
+        listed = "  ".join(f"{name} {port}" for name, port in program.ports.items())
+        state, pid, uptime_s = (one.state, one.pid, one.uptime_s) if one else ("ABSENT", 0, 0)
+        lines.append(f"{program.name:<14}{state:<10}{pid or '':>8}{_duration(uptime_s):>10}  {listed}")
+    good = all(one.state == "RUNNING" for one in states.values())
+    lines.append(f"\nhome {layout.home}   models {layout.models}   logs {layout.logs}")
+    return "\n".join(lines), good
+
+
+def log_files(layout: Layout, process: str) -> list[Path]:
+    """The current log files, of one process or of all. Raises DeploymentError when there is none."""
+    files = sorted(layout.logs.glob(f"{process or '*'}.log")) if layout.logs.exists() else []
+    if not files:
+        known = ", ".join(path.stem for path in sorted(layout.logs.glob("*.log"))) or "none yet: run `make up` first"
+        raise DeploymentError(f"There is no log of that name in {layout.logs}. There are: {known}.")
+    return files
+
+
+def _start(layout: Layout, supervisor: Supervisor, environment: Mapping[str, str], say: Say) -> str:
+    left = supervisor.clear()
+    if left:
+        say(f"Cleared {left} processes that an earlier run left behind.")
+    block = ports.choose(layout)
+    wanted = _write(layout, block, environment)
+    say("Starting the broker, two predictors, the trainer, the worker, two API replicas and Nginx …")
+    supervisor.start(base_environment(layout, environment))
+    readiness.wait(layout, supervisor, wanted, _READY_TIMEOUT_S)
+    return "Warren is running."
+
+
+def _update(layout: Layout, supervisor: Supervisor, environment: Mapping[str, str], say: Say) -> str:
+    block = ports.remembered(layout)
+    if block is None:
+        raise DeploymentError("The running stack's ports are unknown: run `make down`, then `make up`.")
+    wanted = _write(layout, block, environment)
+    changed = [*supervisor.update(), *supervisor.restart_stopped()]
+    if changed:
+        say(f"Restarted what changed: {', '.join(changed)}.")
+    readiness.wait(layout, supervisor, wanted, _READY_TIMEOUT_S)
+    return "Warren is running, with what changed restarted." if changed else "Warren is already running."
+
+
+def _write(layout: Layout, block: PortBlock, environment: Mapping[str, str]) -> list[Program]:
+    """Every generated file of the stack, and its programs."""
+    credentials.ensure(layout)
+    node(layout, block).prepare()
+    nginx.write(layout, block)
+    wanted = programs(layout, block, tuning(environment))
+    layout.supervisor_config.write_text(supervisor_config.render(layout, wanted))
+    layout.supervisor_config.chmod(0o600)
+    return wanted
+
+
+def _welcome(layout: Layout) -> str:
+    url = f"http://127.0.0.1:{layout.port}"
+    as_json = "-H 'Content-Type: application/json'"
+    return f"""  {url}          (its calls: {url}/docs)
+
+Try it:
+  curl -s {url}/train {as_json} -d '{{"model":"iris","dataset":{{"sample":"iris"}},"target":"target"}}'
+  curl -s {url}/models/iris
+  curl -s {url}/predict {as_json} -d '{{"model":"iris","instances":[[5.1,3.5,1.4,0.2]]}}'
+
+make status shows every process, make logs follows the logs, make down stops it all."""
+
+
+def _duration(seconds: int) -> str:
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if seconds else ""
+
+
+@contextlib.contextmanager
+def _locked(layout: Layout) -> Iterator[None]:
+    """One command at a time per stack. Raises DeploymentError when another one holds on for minutes."""
+    with (layout.run / "lock").open("w") as file:
+        end = time.monotonic() + _LOCK_TIMEOUT_S
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > end:
+                    raise DeploymentError("Another make up or make down of this stack is still under way.") from error
+                time.sleep(0.1)
+        yield

@@ -1,0 +1,76 @@
+"""Waiting until a stack can be used: every process says ready, or a report says which does not."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+
+from deploy.native.layout import DeploymentError, Layout
+from deploy.native.programs import Program
+from deploy.native.supervision import Supervisor, SupervisorAway
+
+_PROBE_TIMEOUT_S = 2.0
+_PAUSE_S = 0.1
+_HOPELESS_S = 15.0
+_TAIL_LINES = 15
+
+
+def wait(layout: Layout, supervisor: Supervisor, programs: Sequence[Program], timeout_s: float) -> None:
+    """Return once every program is ready.
+
+    Raises DeploymentError with the state and the last log lines of those that are not, after
+    ``timeout_s`` or as soon as one kept failing for 15 s.
+    """
+    end = time.monotonic() + timeout_s
+    failing_since: dict[str, float] = {}
+    waiting = [program for program in programs if program.ready_url]
+    while waiting := [program for program in waiting if not answers(program.ready_url)]:
+        now = time.monotonic()
+        states = _states(supervisor)
+        for name, state in states.items():
+            if state == "BACKOFF":
+                failing_since.setdefault(name, now)
+            elif state == "RUNNING":
+                failing_since.pop(name, None)
+        hopeless = [name for name, since in failing_since.items() if now - since > _HOPELESS_S]
+        if now > end or hopeless or not states:
+            names = hopeless or [program.name for program in waiting]
+            raise DeploymentError(_report(layout, states, names))
+        time.sleep(_PAUSE_S)
+
+
+def answers(url: str) -> bool:
+    """Whether a GET answers 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=_PROBE_TIMEOUT_S) as answer:  # noqa: S310 - loopback, built here
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError, ValueError):
+        return False
+
+
+def _states(supervisor: Supervisor) -> dict[str, str]:
+    try:
+        return {one.name: one.state for one in supervisor.processes()}
+    except SupervisorAway:
+        return {}
+
+
+def _report(layout: Layout, states: dict[str, str], names: Sequence[str]) -> str:
+    if not states:
+        return f"The supervisor ended. Its log: {layout.logs}/supervisord.log\n{_tail(layout, 'supervisord')}"
+    parts = [f"Not ready: {', '.join(names)}."]
+    for name in names:
+        parts.append(
+            f"--- {name} ({states.get(name, 'unknown')}), end of {layout.logs}/{name}.log:\n{_tail(layout, name)}"
+        )
+    parts.append("Mend what the lines above say, then run `make up` again; `make down` stops what is running.")
+    return "\n".join(parts)
+
+
+def _tail(layout: Layout, name: str) -> str:
+    file = layout.logs / f"{name}.log"
+    if not file.exists():
+        return "(no line was written)"
+    return "\n".join(file.read_text(errors="replace")[-20_000:].splitlines()[-_TAIL_LINES:]) or "(no line was written)"

@@ -1,0 +1,113 @@
+"""What was left behind: processes of a stack whose supervisor was killed or lost its machine.
+
+In comes a stack's home; out go the processes that carry its marker in their environment, or, for
+Nginx, which overwrites its own environment, that hold a file of that home open. They are ended
+politely, then by force. Reads ``/proc``, so it sees what the invoking user may see.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+MARKER = "WARREN_SUPERVISED"
+"""Every process of a stack has this variable; its value is the stack's home."""
+
+_PROC = Path("/proc")
+_LISTEN = "0A"
+
+
+def find(home: Path) -> list[int]:
+    """Process ids of everything that belongs to the stack of this home, the caller excepted."""
+    marker = f"{MARKER}={home}".encode()
+    return [pid for pid in _pids() if pid != os.getpid() and (_marked(pid, marker) or _holds(pid, home))]
+
+
+def end(pids: Iterable[int], polite_s: float = 10.0) -> None:
+    """SIGTERM, and SIGKILL for what is still there after ``polite_s`` seconds; returns when all are gone."""
+    left = set(pids)
+    for number, wait_s in ((signal.SIGTERM, polite_s), (signal.SIGKILL, 10.0)):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        left = _wait_gone(left, wait_s)
+
+
+def listener(port: int) -> str:
+    """A description of the process that listens on a TCP port, for a message to a person."""
+    inodes = _listening_inodes(port)
+    for pid in _pids():
+        if inodes & _socket_inodes(pid):
+            return f"{_command(pid)!r} (pid {pid})"
+    return "another process (of another user, perhaps)"
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs: it is there and not a zombie."""
+    try:
+        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdecimal()]
+
+
+def _marked(pid: int, marker: bytes) -> bool:
+    try:
+        return marker in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def _holds(pid: int, home: Path) -> bool:
+    """Whether this is an Nginx process that was started with this home."""
+    if not _command(pid).startswith("nginx: "):
+        return False
+    inside = f"{home}/"
+    return inside in _command(pid) or any(link.startswith(inside) for link in _links(pid))
+
+
+def _command(pid: int) -> str:
+    try:
+        return (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _links(pid: int) -> list[str]:
+    links = []
+    with contextlib.suppress(OSError):
+        for entry in (_PROC / str(pid) / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                links.append(str(entry.readlink()))
+    return links
+
+
+def _socket_inodes(pid: int) -> set[str]:
+    return {link[8:-1] for link in _links(pid) if link.startswith("socket:[")}
+
+
+def _listening_inodes(port: int) -> set[str]:
+    inodes = set()
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for line in (_PROC / "net" / table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                    inodes.add(fields[9])
+    return inodes
+
+
+def _wait_gone(pids: set[int], wait_s: float) -> set[int]:
+    end_at = time.monotonic() + wait_s
+    left = {pid for pid in pids if alive(pid)}
+    while left and time.monotonic() < end_at:
+        time.sleep(0.05)
+        left = {pid for pid in left if alive(pid)}
+    return left

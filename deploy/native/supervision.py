@@ -1,0 +1,148 @@
+"""Talking to the supervisor: start it, ask it, tell it what changed, end it.
+
+Between ``make`` and the processes of the flow. The supervisor (supervisord) is reached on a Unix
+socket in the stack's home, with a time limit on every call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from deploy.native import strays
+from deploy.native.layout import DeploymentError, Layout
+
+_CALL_TIMEOUT_S = 10.0
+_STOP_TIMEOUT_S = 120.0
+
+
+class SupervisorAway(Exception):
+    """The supervisor does not answer."""
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """What the supervisor knows of one process; ``state`` is its own word, such as RUNNING or BACKOFF."""
+
+    name: str
+    group: str
+    state: str
+    pid: int
+    uptime_s: int
+    note: str
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over the supervisor's socket."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class _Transport(xmlrpc.client.Transport):
+    """XML-RPC over the supervisor's socket."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__()
+        self._path, self._timeout_s = path, timeout_s
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        return _UnixConnection(self._path, self._timeout_s)
+
+
+class Supervisor:
+    """The supervisor of one stack, running or not."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Start it as a daemon with the generated configuration. Raises DeploymentError."""
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._layout.supervisor_config)]
+        done = subprocess.run(
+            command, env=dict(environment), cwd=self._layout.checkout, capture_output=True, text=True, timeout=60
+        )
+        if done.returncode != 0:
+            raise DeploymentError(f"The supervisor did not start:\n{done.stdout}{done.stderr}")
+
+    def running(self) -> bool:
+        """Whether it answers."""
+        try:
+            self._call("getState")
+        except SupervisorAway:
+            return False
+        return True
+
+    def processes(self) -> list[ProcessState]:
+        """Every process, in the order of the flow's start. Raises SupervisorAway."""
+        found = cast("list[dict[str, Any]]", self._call("getAllProcessInfo"))
+        return [
+            ProcessState(
+                one["name"],
+                one["group"],
+                one["statename"],
+                one["pid"],
+                one["now"] - one["start"] if one["statename"] == "RUNNING" else 0,
+                one["spawnerr"] or one["description"],
+            )
+            for one in found
+        ]
+
+    def update(self) -> list[str]:
+        """Apply a rewritten configuration: restart groups that changed. Returns their names."""
+        [[added, changed, removed]] = self._call("reloadConfig")
+        for group in [*changed, *removed]:
+            self._call("stopProcessGroup", group, timeout_s=_STOP_TIMEOUT_S)
+            self._call("removeProcessGroup", group)
+        for group in [*added, *changed]:
+            self._call("addProcessGroup", group)
+        return [*added, *changed, *removed]
+
+    def restart_stopped(self) -> list[str]:
+        """Start what somebody stopped, or what gave up. Returns their names."""
+        stopped = [one for one in self.processes() if one.state in ("STOPPED", "EXITED", "FATAL")]
+        for one in stopped:
+            self._call("startProcess", f"{one.group}:{one.name}", False)
+        return [one.name for one in stopped]
+
+    def stop(self) -> None:
+        """Stop every process in order, then the supervisor itself; returns when it is gone or out of time."""
+        pid = self._call("getPID")
+        self._call("shutdown")
+        end = time.monotonic() + _STOP_TIMEOUT_S
+        while strays.alive(pid) and time.monotonic() < end:
+            time.sleep(0.05)
+
+    def clear(self) -> int:
+        """End every process of the stack and remove stale files, without the supervisor's help."""
+        left = strays.find(self._layout.home)
+        strays.end(left)
+        stale = (self._layout.supervisor_socket, self._layout.supervisor_pid, self._layout.run / "nginx.pid")
+        for file in stale:
+            file.unlink(missing_ok=True)
+        return len(left)
+
+    def _call(self, method: str, *args: Any, timeout_s: float = _CALL_TIMEOUT_S) -> Any:
+        transport = _Transport(str(self._layout.supervisor_socket), timeout_s)
+        with contextlib.closing(transport):
+            proxy = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
+            try:
+                return getattr(proxy.supervisor, method)(*args)
+            except xmlrpc.client.Fault as fault:
+                raise DeploymentError(f"The supervisor refused {method}: {fault.faultString}") from fault
+            except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
+                raise SupervisorAway(str(error)) from error
