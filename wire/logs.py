@@ -52,6 +52,7 @@ Action = Literal[
     "dataset.profiled",
     "dataset.deleted",
     "retention.swept",
+    "maintenance.failed",
     "train.started",
     "train.progressed",
     "train.finished",

@@ -7,7 +7,7 @@ bytes at the same moment leave either both file and row, or neither.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import (
     ColumnElement,
@@ -31,6 +31,7 @@ from wire import errors, messages
 
 _datasets = tables.datasets.c
 _owners = tables.dataset_owners.c
+_CHUNK = 500
 Cursor = tuple[int, str]
 """Where a page ended: (created_ms, dataset_id)."""
 
@@ -95,6 +96,15 @@ class Datasets:
         statement = select(tables.datasets).where(*unknown).order_by(_datasets.created_ms).limit(limit)
         with self._database.reading() as connection:
             return [rows.dataset(row) for row in connection.execute(statement)]
+
+    def unknown(self, dataset_ids: Sequence[str]) -> list[str]:
+        """Those of the ids that no row has."""
+        known: set[str] = set()
+        with self._database.reading() as connection:
+            for start in range(0, len(dataset_ids), _CHUNK):
+                asked = _datasets.dataset_id.in_(dataset_ids[start : start + _CHUNK])
+                known |= set(connection.execute(select(_datasets.dataset_id).where(asked)).scalars())
+        return [dataset_id for dataset_id in dataset_ids if dataset_id not in known]
 
     def delete(self, dataset_id: str, *, owner: str | None) -> bool:
         """Forget it for this owner (None: for all); True when nobody has it any more.

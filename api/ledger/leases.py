@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, case, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, or_, select, true, update
 
 from api.ledger import changes, rows, tables
 from api.ledger.database import Database, now_ms
@@ -127,9 +127,13 @@ class Leases:
             **_RELEASED,
         )
 
-    def release(self, job: rows.Job) -> bool:
-        """Return a lease whose work is not done yet and needs no message: settling goes on later."""
-        return self._change(_holds(job.job_id, job.epoch), holder=None) is not None
+    def release(self, job: rows.Job, *, cancelled: bool) -> bool:
+        """Return a lease because the volume could not be asked; it stays to be settled, by no message.
+
+        ``cancelled`` says that the job is to end cancelled, should its row not say so yet.
+        """
+        wanted = true() if cancelled else _jobs.cancel_requested
+        return self._change(_holds(job.job_id, job.epoch), holder=None, cancel_requested=wanted) is not None
 
     def finish(self, job_id: str, epoch: int, ended: Ended) -> bool:
         """End the job, once and for all. False: the lease was lost or the job has ended already."""

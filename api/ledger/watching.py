@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import ColumnElement, not_, or_, select, update
 
 from api.ledger import rows, tables
@@ -31,15 +33,21 @@ class Watching:
         """Jobs that nobody follows and that only have to be settled and ended."""
         return self._select(limit, LIVE, _unheld, _must_settle)
 
-    def dead_letters_due(self, limit: int) -> list[rows.Job]:
-        """Failed jobs whose dead letter has not been confirmed yet."""
-        return self._select(limit, _jobs.status == "failed", _jobs.dead_letter == "due")
+    def send_dead_letter(self, send: Callable[[rows.Job], None]) -> bool:
+        """Call ``send`` for one failed job whose dead letter is due, and note that it is out.
 
-    def dead_letter_sent(self, job_id: str) -> bool:
-        """The broker keeps the job's dead letter. False when that was known already."""
-        statement = update(tables.jobs).where(_jobs.job_id == job_id, _jobs.dead_letter == "due")
-        with self._database.writing() as connection:
-            return connection.execute(statement.values(dead_letter="sent")).rowcount == 1
+        False when none is due. Workers take turns, so a letter is doubled only where a process
+        dies between ``send`` and the commit. Raises what ``send`` raises.
+        """
+        due = select(tables.jobs).where(_jobs.status == "failed", _jobs.dead_letter == "due")
+        with self._database.serialised("dead letters") as connection:
+            row = connection.execute(due.order_by(_jobs.number).limit(1)).one_or_none()
+            if row is None:
+                return False
+            send(rows.job(row))
+            sent = update(tables.jobs).where(_jobs.number == row.number).values(dead_letter="sent")
+            connection.execute(sent)
+            return True
 
     def _select(self, limit: int, *conditions: ColumnElement[bool]) -> list[rows.Job]:
         statement = select(tables.jobs).where(*conditions).order_by(_jobs.number).limit(limit)

@@ -1,0 +1,198 @@
+"""Jobs that failed for good, as letters people can read and send again.
+
+From the worker's maintenance to the dead-letter queue, and from there to a person:
+``python -m api.jobs.dead_letters list`` and ``… replay <job id>… | --all``. A replayed job is a
+new one: the volume has been told that the old one never gets a version.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import celery
+import msgspec
+from kombu.entity import Queue
+from kombu.exceptions import OperationalError
+
+from api.jobs.celery_app import make_app
+from api.jobs.enqueueing import Enqueuer
+from api.ledger import Ledger
+from api.ledger.rows import Job, NewJob
+from wire import errors, logs, messages, settings, topology
+from wire.client import RpcClient
+
+MOST = 10_000
+"""Letters one command reads at most: the bound of the queue."""
+_CONNECT_S = 5.0
+
+
+class JobDead(messages.Message, frozen=True, kw_only=True):
+    """A job's dead letter: what was asked, and why it failed for good."""
+
+    TYPE: ClassVar[str] = "job.dead"
+    job_id: str
+    owner: str
+    model: str
+    dataset_id: str | None
+    attempts: int
+    error: errors.ErrorBody
+    request: dict[str, Any]
+
+
+class DeadLetters:
+    """Publishes dead letters, confirmed; for the worker."""
+
+    def __init__(self, ledger: Ledger, rpc: RpcClient) -> None:
+        self._ledger = ledger
+        self._rpc = rpc
+
+    def send_due(self) -> None:
+        """Send what is due. Raises errors.NotAnswered when the broker or the ledger is away."""
+        while self._ledger.watching.send_dead_letter(self._send):
+            pass
+
+    def bury(self, body: bytes, message_id: str) -> None:
+        """Keep a message of the jobs queue that nobody can read. Raises errors.NotAnswered."""
+        self._rpc.publish(topology.DEAD, body, kind="unreadable", headers={"queue": topology.JOBS})
+        logs.log("rpc.dead_lettered", level="WARNING", queue=topology.JOBS, size_bytes=len(body), id=message_id[:64])
+
+    def _send(self, job: Job) -> None:
+        letter = JobDead(
+            job_id=job.job_id,
+            owner=job.owner,
+            model=job.model,
+            dataset_id=job.dataset_id,
+            attempts=job.attempts,
+            error=errors.ErrorBody(job.error_code or "", job.error_message or ""),
+            request=msgspec.json.decode(job.request),
+        )
+        self._rpc.publish(topology.DEAD, letter.encode(), kind=JobDead.TYPE, headers={"job_id": job.job_id})
+        logs.log("job.dead_lettered", level="WARNING", job_id=job.job_id, attempts=job.attempts)
+
+
+@contextmanager
+def letters(app: celery.Celery) -> Iterator[Iterator[Any]]:
+    """The queue's letters as kombu messages; those not acknowledged go back when the block ends.
+
+    Raises errors.BrokerUnavailable.
+    """
+    try:
+        with app.connection_for_read(connect_timeout=_CONNECT_S) as connection:
+            connection.ensure_connection(max_retries=1, timeout=_CONNECT_S)
+            yield _read(Queue(topology.DEAD, no_declare=True).bind(connection.default_channel))
+    except OperationalError as error:
+        raise errors.BrokerUnavailable from error
+
+
+def _read(queue: Any) -> Iterator[Any]:
+    for _ in range(MOST):
+        message = queue.get(no_ack=False)
+        if message is None:
+            return
+        yield message
+
+
+def _decoded(message: Any) -> JobDead | None:
+    if message.properties.get("type") != JobDead.TYPE:
+        return None
+    body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
+    try:
+        return JobDead.decode(body)
+    except errors.MalformedBody:
+        return None
+
+
+def show(app: celery.Celery) -> list[str]:
+    """One line per letter: a job's id, model, attempts and error, or what is known of the rest."""
+    lines = []
+    with letters(app) as found:
+        for message in found:
+            job = _decoded(message)
+            if job is None:
+                kind = message.properties.get("type") or "unknown"
+                lines.append(f"-\t{kind}\t{len(message.body)} bytes\t{message.headers.get('queue', '')}")
+            else:
+                lines.append(
+                    f"{job.job_id}\t{job.model}\t{job.attempts} attempts\t{job.error.code}: {job.error.message}"
+                )
+    return lines
+
+
+def replay(app: celery.Celery, ledger: Ledger, enqueuer: Enqueuer, chosen: set[str] | None) -> dict[str, str]:
+    """Send the jobs of the chosen letters (None: all) again; old job id to new.
+
+    A letter leaves the queue once its new job is in the ledger, so an interrupted replay doubles
+    none: the same letter gives the same new job. Raises errors.DatasetNotFound and NotAnswered.
+    """
+    replayed = {}
+    with letters(app) as found:
+        for message in found:
+            dead = _decoded(message)
+            if dead is None or (chosen is not None and dead.job_id not in chosen):
+                continue
+            job = ledger.jobs.accept(_again(dead), queued_limit=sys.maxsize)
+            enqueuer.enqueue(job.job_id, job.request_id)
+            message.ack()
+            replayed[dead.job_id] = job.job_id
+    return replayed
+
+
+def _again(dead: JobDead) -> NewJob:
+    return NewJob(
+        job_id=uuid.uuid4().hex,
+        owner=dead.owner,
+        model=dead.model,
+        dataset_id=dead.dataset_id,
+        request=msgspec.json.encode(dead.request).decode(),
+        request_id=f"replay-{dead.job_id}",
+        body_digest=dead.job_id,
+        idempotency_key=f"replay-{dead.job_id}",
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m api.jobs.dead_letters", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="one line per letter")
+    again = commands.add_parser("replay", help="send failed jobs again, each as a new job")
+    again.add_argument("job_ids", nargs="*", help="ids as `list` shows them")
+    again.add_argument("--all", action="store_true", help="every letter of a job")
+    chosen = parser.parse_args(arguments)
+    if chosen.command == "replay" and bool(chosen.job_ids) == chosen.all:
+        parser.error("name the jobs to replay, or --all")
+    config = settings.load()
+    logs.configure("dead_letters", "WARNING")
+    try:
+        lines = _run(chosen, config)
+    except errors.WarrenError as error:
+        sys.stderr.write(f"{error.message}\n")
+        return 1
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return 0
+
+
+def _run(chosen: argparse.Namespace, config: settings.Settings) -> list[str]:
+    app = make_app(config.broker)
+    if chosen.command == "list":
+        return show(app)
+    ledger, rpc = Ledger(config.ledger), RpcClient(config.broker, "worker", "dead-letters")
+    rpc.start()
+    try:
+        if not rpc.wait_connected(_CONNECT_S):
+            raise errors.BrokerUnavailable
+        ids = None if chosen.all else set(chosen.job_ids)
+        replayed = replay(app, ledger, Enqueuer(app, rpc, ledger), ids)
+    finally:
+        rpc.close()
+        ledger.close()
+    return [f"{old}\t{new}" for old, new in replayed.items()]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""What is kept, and how long; and descriptions that were not ready when an upload was answered.
+
+Between the worker's maintenance and the ledger, the datasets folder and the trainers' inspection
+queue. The disk is a buffer too, so everything on it has an end.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import partial
+
+from api.datasets.files import DatasetFolder
+from api.ledger import Ledger
+from api.ledger.database import now_ms
+from wire import errors, logs, messages, settings, topology
+from wire.client import RpcClient
+from wire.deadlines import Deadline
+
+_DAY_MS = 86_400_000
+_BATCH = 500
+_LOOK_AT_MOST = 100
+_TRIES = 3
+INSPECT_S = 300.0
+"""Seconds an inspection in the background may take; a gigabyte of CSV needs a minute or two."""
+
+
+class Sweeper:
+    """Forgets old jobs, their events and unused datasets."""
+
+    def __init__(self, ledger: Ledger, folder: DatasetFolder, retention: settings.Retention) -> None:
+        self._ledger = ledger
+        self._folder = folder
+        self._retention = retention
+
+    def sweep(self) -> None:
+        """One sweep. Raises errors.LedgerUnavailable."""
+        before_ms = now_ms() - int(self._retention.jobs_days * _DAY_MS)
+        jobs = 0
+        while forgotten := self._ledger.forget_jobs(before_ms=before_ms, limit=_BATCH):
+            jobs += forgotten
+        unused_since_ms = now_ms() - int(self._retention.datasets_days * _DAY_MS)
+        datasets = self._ledger.datasets.delete_unused(unused_since_ms, _BATCH)
+        # Also folders that a crash has left without a row, or a row's deletion without a crash.
+        for dataset_id in self._ledger.datasets.unknown(self._folder.ids()):
+            self._ledger.datasets.discard(dataset_id, partial(self._folder.remove, dataset_id))
+        self._folder.empty_trash()
+        logs.log("retention.swept", jobs=jobs, datasets=len(datasets))
+
+
+class Describer:
+    """Has datasets inspected whose description is still missing; for one thread."""
+
+    def __init__(self, ledger: Ledger, rpc: RpcClient) -> None:
+        self._ledger = ledger
+        self._rpc = rpc
+        self._tries: Counter[str] = Counter()
+
+    def describe_next(self) -> bool:
+        """Inspect the one that was tried least; False when none is left. Raises errors.NotAnswered.
+
+        What a trainer cannot read, or not in time, is marked with the reason and not asked again.
+        """
+        missing = [row.dataset_id for row in self._ledger.datasets.unprofiled(_LOOK_AT_MOST)]
+        if not missing:
+            self._tries.clear()
+            return False
+        if self._rpc.queue_state(topology.INSPECT).consumers == 0:
+            raise errors.Unroutable
+        self._describe(min(missing, key=lambda dataset_id: self._tries[dataset_id]))
+        return True
+
+    def _describe(self, dataset_id: str) -> None:
+        self._tries[dataset_id] += 1
+        question = messages.InspectRequest(dataset_id=dataset_id)
+        deadline = Deadline.after(INSPECT_S)
+        try:
+            profile = self._rpc.call(topology.INSPECT, question, messages.DatasetProfile, deadline=deadline)
+        except errors.Answered as error:
+            self._condemn(dataset_id, error)
+        except errors.DeadlineExceeded as error:
+            if self._tries[dataset_id] >= _TRIES:
+                self._condemn(dataset_id, error)
+        else:
+            self._ledger.datasets.describe(dataset_id, profile)
+            logs.log("dataset.profiled", dataset_id=dataset_id, rows=profile.rows)
+
+    def _condemn(self, dataset_id: str, error: errors.WarrenError) -> None:
+        self._ledger.datasets.condemn(dataset_id, error.to_body())
+        logs.log("dataset.profiled", level="WARNING", dataset_id=dataset_id, error=error.code)
