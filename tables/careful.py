@@ -78,28 +78,37 @@ def parse(body: bytes) -> Any:
             parse_constant=_constant,
         )
     except UnicodeDecodeError as error:
-        raise NotJson("instances are not UTF-8") from error
+        raise NotJson("not UTF-8") from error
     except _Twice as error:
-        raise NotJson("an object in instances has the same name twice") from error
+        raise NotJson("an object has the same name twice") from error
     except RecursionError as error:
         raise NotJson(_TOO_DEEP) from error
     except ValueError as error:
-        raise NotJson("instances are not JSON") from error
+        raise NotJson("not JSON") from error
     if _depth(value) > MAX_DEPTH:
         raise NotJson(_TOO_DEEP)
     return value
 
 
-_TOO_DEEP = "instances are nested too deeply"
+_TOO_DEEP = "nested too deeply"
 
 
 def convert(column: Column, cell: Any) -> Value:
     """One JSON cell by its column: float64 for number-like columns, str for text. Raises CellError."""
     if cell is None or cell is MISSING:
         return "" if column.type == "text" else math.nan
-    if isinstance(cell, str) and any("\ud800" <= letter <= "\udfff" for letter in cell):
+    if isinstance(cell, str) and not is_unicode(cell):
         raise CellError("holds half a character (a lone surrogate)")
     return _CONVERTERS[column.type](column, cell)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a JSON string is whole: escapes can also write halves of a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _number(column: Column, cell: Any) -> float:
