@@ -103,7 +103,7 @@ def _split(body: bytes, decoder: msgspec.json.Decoder[H]) -> tuple[H, memoryview
     try:
         (length,) = _LENGTH.unpack_from(view)
         header = decoder.decode(view[4 : 4 + length])
-    except (struct.error, msgspec.DecodeError, RecursionError) as error:
+    except (struct.error, ValueError, RecursionError) as error:
         raise errors.MalformedBody("not a prediction frame") from error
     if header.schema != SCHEMA:
         raise errors.MalformedBody(f"frame schema {header.schema} is not {SCHEMA}")

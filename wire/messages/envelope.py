@@ -30,7 +30,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         """
         try:
             message = msgspec.json.decode(body, type=cls)
-        except (msgspec.DecodeError, RecursionError) as error:
+        # ValueError: msgspec's own errors are among them, and so is a string that is not UTF-8.
+        except (ValueError, RecursionError) as error:
             raise errors.MalformedBody(f"not a {cls.TYPE} message") from error
         if message.schema != SCHEMA:
             raise errors.MalformedBody(f"wire schema {message.schema} is not {SCHEMA}")
