@@ -1,20 +1,71 @@
 """The application of a replica: every route, every check, one lifespan.
 
-Between Nginx and the routes: ``create_app`` puts them together and makes the State they use.
+Between Nginx and the routes. Predictions are answered before FastAPI's routing sees them;
+everything else passes the edge, the routing, and a router.
 """
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
-from api import problems
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+
+from api import lifespan, openapi, problems
+from api.edge import Edge
+from api.predict import route
+from api.routes import docs, health, models
 from wire.settings import Settings, load
 
+API_VERSION = "1"
+"""The version of the HTTP API, not of the package: it changes when a caller has to."""
+_DESCRIPTION = (
+    "Train scikit-learn models and predict with them. Every error is a problem document (RFC 9457) with a "
+    "stable `code`; every answer has an `X-Request-ID`."
+)
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+
+class Gateway(FastAPI):
+    """A FastAPI application with one path before its routing: POST /predict."""
+
+    def __init__(self, settings: Settings) -> None:
+        """``settings`` are those of the whole process."""
+        super().__init__(
+            title="Warren",
+            version=API_VERSION,
+            description=_DESCRIPTION,
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=None,
+            redirect_slashes=False,
+            lifespan=self._living,
+        )
+        self.settings = settings
+        self._predict = route.PredictRoute(settings, lambda: self.state.gateway.coalescer)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] == "http" and scope["path"] == route.PATH:
+            await self._predict(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.document(self, {route.PATH: route.described()})
+        return self.openapi_schema
+
+    def _living(self, _app: FastAPI) -> AbstractAsyncContextManager[None]:
+        return lifespan.running(self, self.settings)
+
+
+def create_app(settings: Settings | None = None) -> Gateway:
     """The application, ready to be served; ``settings`` default to those of the environment."""
-    settings = settings or load()
-    app = FastAPI(title="Warren", docs_url=None, redoc_url=None)
-    app.state.settings = settings
+    app = Gateway(settings or load())
     problems.install(app)
+    app.add_middleware(Edge)
+    for router in (models.router, health.router, docs.router):
+        app.include_router(router)
     return app

@@ -42,6 +42,10 @@ OF_RPC: Problems = (
     errors.DeadlineExceeded,
 )
 """What every call that asks another process may answer."""
+OF_MODELS: Problems = (*OF_RPC, errors.BadInput, errors.ModelNotFound)
+"""What every call about one model may answer."""
+OF_VERSIONS: Problems = (*OF_MODELS, errors.VersionNotFound)
+"""What every call about one version may answer."""
 OF_LEDGER: Problems = (errors.LedgerUnavailable,)
 """What every call that reads or writes the ledger may answer."""
 
@@ -49,6 +53,22 @@ REQUEST_ID = {
     "X-Request-ID": {"description": "The caller's id when it is sane, else a new one.", "schema": {"type": "string"}}
 }
 """The header of every answer."""
+TIMEOUT = {
+    "name": "X-Request-Timeout-Ms",
+    "in": "header",
+    "required": False,
+    "description": "Milliseconds this call may take.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 30000, "default": 2000},
+}
+"""The header by which a caller sets a deadline."""
+REQUEST_ID_IN = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "required": False,
+    "description": "The caller's own id: at most 128 letters, digits and `._:-`.",
+    "schema": {"type": "string", "maxLength": 128},
+}
+"""The header by which a caller names its request."""
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait before another try.", "schema": {"type": "integer"}}}
 
 
@@ -61,6 +81,7 @@ def operation(
     answer_media: str = "application/json",
     headers: Mapping[str, str] | None = None,
     example: Any = None,
+    also: Mapping[int, Any] | None = None,
     parameters: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Keyword arguments for a router's decorator that document a call in full.
@@ -68,13 +89,15 @@ def operation(
     ``answer`` and ``body`` are types msgspec knows; None means no content. ``problems`` are
     those of this call alone: ANYWHERE is added, and OF_BODIES where there is a body.
     ``answer_media`` other than JSON documents bytes. ``headers`` are names and descriptions of
-    the answer's own headers; ``example`` is a body to try; ``parameters`` are OpenAPI objects.
+    the answer's own headers; ``example`` is a body to try; ``also`` are answers with other
+    statuses that are no problems; ``parameters`` are OpenAPI objects.
     """
-    schemas, components = _schemas([kind for kind in (body, answer) if kind is not None])
+    others = dict(also or {})
+    schemas, components = _schemas([kind for kind in (*others.values(), body, answer) if kind is not None])
     extra: dict[str, Any] = {_COMPONENTS: components}
     kinds = [*problems, *ANYWHERE, *(OF_BODIES if body is not None else ())]
     if body is not None:
-        content: dict[str, Any] = {"schema": schemas[0]}
+        content: dict[str, Any] = {"schema": schemas[len(others)]}
         if example is not None:
             content["example"] = example
         extra["requestBody"] = {"required": True, "content": {"application/json": content}}
@@ -85,11 +108,19 @@ def operation(
         good["content"] = {answer_media: {"schema": {"type": "string", "format": "binary"}}}
     elif answer is not None:
         good["content"] = {answer_media: {"schema": schemas[-1]}}
+    alternatives = {
+        other: {
+            "description": HTTPStatus(other).phrase,
+            "headers": REQUEST_ID,
+            "content": {"application/json": {"schema": schema}},
+        }
+        for other, schema in zip(others, schemas, strict=False)
+    }
     return {
         "status_code": status,
         "response_class": Response,
         "response_model": None,
-        "responses": {status: good, **problem_answers(kinds)},
+        "responses": {status: good, **problem_answers(kinds), **alternatives},
         "openapi_extra": extra,
     }
 

@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from api import refusals
 from wire import errors
@@ -60,6 +61,7 @@ STATUS: dict[str, int] = {
 }
 """Error code to HTTP status. A code that is not here is a defect and answers 500."""
 
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _RETRY_LATER = frozenset({429, 503})
 
 
@@ -148,8 +150,6 @@ def from_http(error: HTTPException) -> errors.WarrenError:
     """Starlette's own refusals (unknown path, wrong method, …) as errors of ours."""
     if error.status_code == 404:
         return errors.NotFound("There is nothing at this path.", hint="GET /docs lists every call.")
-    if error.status_code == 405:
-        return refusals.MethodNotAllowed((error.headers or {}).get("Allow", ""))
     if error.status_code == 413:
         return errors.TooLarge()
     if error.status_code == 415:
@@ -168,6 +168,13 @@ def from_validation(error: RequestValidationError) -> errors.BadInput:
     return errors.BadInput("A parameter of the request is not valid.", errors=fields)
 
 
+def _allowed(app: FastAPI, request: Request) -> str:
+    """Every method that this path has; Starlette names those of one route only."""
+    tried = ((method, {**request.scope, "method": method}) for method in _METHODS)
+    found = (method for method, scope in tried if any(route.matches(scope)[0] is Match.FULL for route in app.routes))
+    return ", ".join(found)
+
+
 def install(app: FastAPI) -> None:
     """Make every error of an application a problem document."""
 
@@ -177,7 +184,8 @@ def install(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return response(from_http(error), request_id_of(request))
+        ours = refusals.MethodNotAllowed(_allowed(app, request)) if error.status_code == 405 else from_http(error)
+        return response(ours, request_id_of(request))
 
     async def on_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
+from api.presence import Consumers
 from wire.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class State:
     """A running replica: its settings, its connection, its ledger, its batches.
 
     ``stopping`` is set when the process is told to end, before connections are drained: long
-    answers (event streams) watch it and end by themselves.
+    answers (event streams) watch it and end by themselves. ``migrated`` is set once the ledger
+    has its newest schema. ``consumers`` tells whether anybody serves a queue.
     """
 
     settings: Settings
@@ -36,6 +38,12 @@ class State:
     ledger: Ledger
     coalescer: Coalescer
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    migrated: asyncio.Event = field(default_factory=asyncio.Event)
+    consumers: Consumers = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what follows from the rest."""
+        self.consumers = Consumers(self.rpc)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,257 @@
+"""Predictions on their way to the predictors: gathered into batches, sent, and told apart again.
+
+Between the route and the broker: one request comes in, its own answer or error goes out. What
+leaves when is decided by ``policy``; this module has the effects: the loop, the timers, the
+copies. A request ends by its answer, by its own deadline, or when its client leaves, whatever
+becomes of the batch it travels in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from api import metrics
+from api.predict import batches, patience, policy
+from api.predict.alone import Retrier
+from api.predict.batches import Answer, Batch, Outcome, Pending, Receive
+from api.predict.envelope import Asked
+from wire import errors, logs, topology
+from wire.async_client import AsyncRpcClient
+from wire.settings import Predict
+
+SWEEP_S = 0.05
+"""Seconds between two looks at the clock for all requests together: a 504 is at most this late."""
+PACES = 1024
+"""Model references whose usual time is remembered."""
+
+
+class Coalescer:
+    """All predictions of a replica. For one event loop; ``start`` and ``close`` once each."""
+
+    def __init__(self, rpc: AsyncRpcClient, limits: Predict) -> None:
+        """``limits`` are the bounds of the path."""
+        self._rpc = rpc
+        self._limits = limits
+        self._policy: policy.Policy[Pending] = policy.Policy(limits)
+        self._live: set[Pending] = set()
+        self._flushing: set[policy.Reference] = set()
+        self._batches: set[Batch] = set()
+        self._paces: dict[policy.Reference, patience.Pace] = {}
+        self._budget = patience.Budget(limits.hedge_share)
+        self._alone = Retrier(rpc, self._end)
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._nobody: errors.WarrenError | None = None
+
+    async def start(self) -> None:
+        """Begin to look whether anybody predicts."""
+        self._loop = asyncio.get_running_loop()
+        self._watcher = self._loop.create_task(self._watch_consumers())
+        metrics.held.set_function(lambda: self._policy.held)
+
+    async def close(self) -> None:
+        """Fail what is open and end every task."""
+        self._nobody = errors.Unroutable("This replica is stopping.")
+        self._fail_all(self._nobody)
+        copies = [task for batch in self._batches for task in batch.copies]
+        tasks = [task for task in (self._watcher, *self._alone.close(), *copies) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def held(self) -> int:
+        """Requests waiting or under way."""
+        return self._policy.held
+
+    # ------------------------------------------------------------------ requests
+
+    async def predict(self, asked: Asked, expires_at: float, request_id: str, receive: Receive | None = None) -> Answer:
+        """The answer to one request; ``expires_at`` is a point of ``time.monotonic``, in seconds.
+
+        ``receive`` is the ASGI channel of the client, watched for its leaving once the request
+        is older than SWEEP_S. Raises whatever a predictor answers, errors.Overloaded (too much
+        waits here), errors.DeadlineExceeded, errors.Unroutable (nobody predicts),
+        errors.BrokerUnavailable, and batches.ClientLeft.
+        """
+        if self._nobody is not None:
+            raise batches.another(self._nobody)
+        if not self._rpc.connected or self._rpc.blocked:
+            raise errors.BrokerUnavailable
+        pending = Pending(asked, expires_at, request_id, receive, self._loop.create_future())
+        self._policy.admit(pending)
+        self._live.add(pending)
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+        self._flush_soon(pending.reference)
+        try:
+            return await pending.future
+        finally:
+            self._release(pending)
+
+    def _release(self, pending: Pending) -> None:
+        self._live.discard(pending)
+        self._policy.release(pending)
+        if pending.watcher is not None:
+            pending.watcher.cancel()
+        batch = pending.batch
+        if batch is not None:
+            batch.open -= 1
+            if batch.open == 0:
+                self._settle(batch)
+
+    def _end(self, pending: Pending, outcome: Outcome) -> None:
+        """Give a request its end, if it still waits."""
+        if pending.future.done():
+            return
+        if isinstance(outcome, Answer):
+            pending.future.set_result(outcome)
+        else:
+            pending.future.set_exception(batches.another(outcome))
+
+    def _fail_all(self, error: errors.WarrenError) -> None:
+        for pending in self._live:
+            self._end(pending, error)
+
+    def _sweep(self) -> None:
+        """End what is past its deadline, and watch for the leaving of clients that wait long."""
+        self._sweeper = None
+        now = time.monotonic()
+        for pending in self._live:
+            if now >= pending.expires_at:
+                self._end(pending, errors.DeadlineExceeded())
+            elif pending.watcher is None and pending.receive is not None and now - pending.arrived_at > SWEEP_S:
+                pending.watcher = self._loop.create_task(batches.watch_client(pending))
+        if self._live:
+            self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+
+    # ------------------------------------------------------------------ batches
+
+    def _flush_soon(self, reference: policy.Reference) -> None:
+        """Send at the end of this tick: what arrives together leaves together."""
+        if reference not in self._flushing:
+            self._flushing.add(reference)
+            self._loop.call_soon(self._flush, reference)
+
+    def _flush(self, reference: policy.Reference) -> None:
+        self._flushing.discard(reference)
+        while entries := self._policy.take(reference):
+            batch = Batch(reference, entries)
+            self._batches.add(batch)
+            self._budget.earn()
+            metrics.batch_requests.observe(len(entries))
+            self._send(batch)
+            batch.timer = self._loop.call_later(self._pace(reference).patience_s, self._late, batch)
+
+    def _send(self, batch: Batch) -> None:
+        batch.copies.add(self._loop.create_task(self._carry(batch)))
+
+    async def _carry(self, batch: Batch) -> None:
+        """Send one copy of a batch and give each of its requests its end."""
+        entries = batch.waiting()
+        if not entries:
+            return self._settle(batch)
+        outcomes: Sequence[Outcome]
+        try:
+            outcomes = await batches.exchange(self._rpc, batch.reference, entries)
+        except errors.RetryAlone:
+            return self._come_back(batch)
+        except errors.WarrenError as error:
+            if isinstance(error, errors.NotAnswered) and self._another_copy(batch):
+                return None
+            outcomes = [error] * len(entries)
+        except Exception:
+            logs.log("predict.failed", level="ERROR", exc_info=True, model=batch.reference.model)
+            outcomes = [errors.InternalError()] * len(entries)
+        else:
+            self._observe(batch)
+        self._settle(batch)
+        for pending, outcome in zip(entries, outcomes, strict=True):
+            self._end(pending, outcome)
+        return None
+
+    def _another_copy(self, batch: Batch) -> bool:
+        """Whether the running task's message has a copy that may still be answered; forgets the task then."""
+        if len(batch.copies) < 2:
+            return False
+        batch.copies.remove(_current_task())
+        return True
+
+    def _come_back(self, batch: Batch) -> None:
+        """A predictor died with this batch: its requests go out again, one by one."""
+        entries = batch.waiting()
+        logs.log("predict.retried_alone", level="WARNING", model=batch.reference.model, requests=len(entries))
+        self._settle(batch)
+        for pending in entries:
+            pending.batch = None
+        self._alone.add(entries)
+
+    def _late(self, batch: Batch) -> None:
+        """A batch takes unusually long: let others go, and send it once more if the budget allows."""
+        self._land(batch)
+        if self._budget.spend():
+            metrics.hedges.inc()
+            self._send(batch)
+        else:
+            metrics.hedges_refused.inc()
+
+    def _land(self, batch: Batch) -> None:
+        if not batch.landed:
+            batch.landed = True
+            if self._policy.landed(batch.reference):
+                self._flush_soon(batch.reference)
+
+    def _settle(self, batch: Batch) -> None:
+        """The end of a batch is known: give its place free and stop its other copies."""
+        if batch.settled:
+            return
+        batch.settled = True
+        if batch.timer is not None:
+            batch.timer.cancel()
+        self._batches.discard(batch)
+        if len(batch.copies) > 1 or batch.open == 0:
+            current = asyncio.current_task()
+            for task in batch.copies:
+                if task is not current:
+                    task.cancel()
+        self._land(batch)
+
+    def _observe(self, batch: Batch) -> None:
+        seconds = time.monotonic() - batch.sent_at
+        self._pace(batch.reference).observe(seconds)
+        metrics.batch_seconds.observe(seconds)
+
+    def _pace(self, reference: policy.Reference) -> patience.Pace:
+        pace = self._paces.get(reference)
+        if pace is None:
+            if len(self._paces) >= PACES:
+                del self._paces[next(iter(self._paces))]
+            pace = self._paces[reference] = patience.Pace()
+        return pace
+
+    # ------------------------------------------------------------------ is anybody there
+
+    async def _watch_consumers(self) -> None:
+        """Ask every consumers_poll_s; while nobody predicts, waiting and new requests fail at once."""
+        while True:
+            try:
+                state = await self._rpc.queue_state(topology.PREDICT)
+                none = errors.Unroutable("No predictor is running at the moment.")
+                self._nobody = None if state.consumers else none
+            except errors.WarrenError as error:
+                self._nobody = error
+            except Exception:
+                logs.log("probe.failed", level="ERROR", exc_info=True, queue=topology.PREDICT)
+            if self._nobody is not None:
+                self._fail_all(self._nobody)
+            await asyncio.sleep(self._limits.consumers_poll_s)
+
+
+def _current_task() -> asyncio.Task[None]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task

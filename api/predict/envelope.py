@@ -1,0 +1,144 @@
+"""The envelope of a prediction, read without decoding its rows.
+
+Between the socket and the batches: bytes of a body come in, out goes which model is asked, and
+the bytes of ``instances`` as they came. Decoding rows is a predictor's work, where NumPy is.
+One row costs about 2 us here; what is costly runs only on bodies that are refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, NoReturn
+
+import msgspec
+
+from api import bodies, names, nesting, shapes
+from wire import errors
+
+MAX_DEPTH = 32
+"""Deepest nesting of a body; design 3."""
+
+Cell = None | bool | float | str
+"""One cell of a row; null is a missing one."""
+
+
+class PredictBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What POST /predict takes, as the API document shows it."""
+
+    model: names.Name
+    instances: list[list[Cell] | dict[str, Cell]]
+    version: names.VersionNumber | names.Name | None = None
+    probabilities: bool = False
+
+
+class PredictAnswer(msgspec.Struct, omit_defaults=True):
+    """What POST /predict answers: one prediction per row, in order, and the version that made them."""
+
+    model: str
+    version: int
+    predictions: list[Any]
+    request_id: str
+    probabilities: list[list[float]] | None = None
+
+
+class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
+    model: str
+    instances: msgspec.Raw
+    version: int | str | None = None
+    probabilities: bool = False
+
+
+class Asked(NamedTuple):
+    """A prediction asked for: a version, or an alias when ``version`` is 0.
+
+    ``instances`` are JSON bytes, an array; ``rows_bound`` is at least the number of its rows.
+    """
+
+    model: str
+    version: int
+    alias: str
+    instances: memoryview
+    probabilities: bool
+    rows_bound: int
+
+
+CHAMPION = "champion"
+"""The alias that answers when no version is named."""
+
+_decoder = msgspec.json.Decoder(_Envelope)
+
+
+def read(raw: bytes, max_rows: int) -> Asked:
+    """Read a body.
+
+    Raises errors.MalformedBody (not JSON, not UTF-8, too deep, a repeated key), errors.BadInput
+    (wrong shape, with the place) and errors.TooLarge (certainly more than ``max_rows`` rows;
+    where only decoding can tell, the predictor does).
+    """
+    try:
+        envelope = _decoder.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        _refuse(raw, error)
+    instances = memoryview(envelope.instances)
+    openings = nesting.openings(raw)
+    if openings > MAX_DEPTH or not raw.isascii():
+        bodies.check_text(raw, MAX_DEPTH)
+    _check_keys_once(raw, instances)
+    version, alias = _reference(envelope)
+    if instances[0] != 0x5B:
+        raise _wrong("instances", "must be an array of rows")
+    rows_bound = max(1, openings - 2)
+    if rows_bound > max_rows and b'"' not in bytes(instances):
+        raise errors.TooLarge(f"More than {max_rows} rows; upload them as a dataset instead.")
+    return Asked(envelope.model, version, alias, instances, envelope.probabilities, rows_bound)
+
+
+def _refuse(raw: bytes, error: Exception) -> NoReturn:
+    """Say precisely why a body was refused."""
+    bodies.check_text(raw, MAX_DEPTH)
+    bodies.check_strictly(raw)
+    if isinstance(error, msgspec.ValidationError):
+        raise shapes.explain(error, _Envelope) from None
+    raise errors.MalformedBody("The body is not JSON.") from None
+
+
+def _reference(envelope: _Envelope) -> tuple[int, str]:
+    if not names.is_name(envelope.model):
+        raise _wrong("model", names.NAME_RULE)
+    version = envelope.version
+    if version is None:
+        return 0, CHAMPION
+    if isinstance(version, str):
+        if not names.is_name(version):
+            raise _wrong("version", f"as an alias {names.NAME_RULE}")
+        return 0, version
+    if not 1 <= version <= names.VERSION_MAX:
+        raise _wrong("version", names.VERSION_RULE)
+    return version, ""
+
+
+def _wrong(at: str, problem: str) -> errors.BadInput:
+    return errors.BadInput("The body does not have the expected shape.", errors=[errors.FieldError(at, problem)])
+
+
+def _check_keys_once(raw: bytes, instances: memoryview) -> None:
+    """Refuse an envelope that has a key twice; what is within the rows is the predictor's to see.
+
+    msgspec takes the last of two. The rows are cut out, and what is left is some tens of bytes
+    in which each name may stand once; anything unusual goes to the exact check.
+    """
+    key = raw.find(b'"instances"')
+    start = raw.find(b"[", key)
+    end = start + len(instances)
+    if key >= 0 and start >= 0 and raw[key + 11 : start].strip() == b":" and raw.startswith(instances, start):
+        rest = raw[:key] + b'"instances":0' + raw[end:]
+        if (
+            b"\\" not in rest
+            and rest.count(b'"model"') == 1
+            and rest.count(b'"instances"') == 1
+            and rest.count(b'"version"') < 2
+            and rest.count(b'"probabilities"') < 2
+        ):
+            return
+        bodies.check_strictly(rest)
+    else:
+        bodies.check_strictly(raw)
