@@ -123,7 +123,11 @@ class Predict(Section):
     batch_requests: int = Field(512, ge=1)
     """Most requests one batch collects."""
     waiting_requests: int = Field(2_000, ge=1)
-    """Requests a replica holds, waiting or in flight, before it answers 429."""
+    """Requests a replica holds, waiting or in flight, before it answers 429; one model alone gets four fifths."""
+    waiting_bytes: int = Field(256 * _MIB, ge=1)
+    """Bytes of rows a replica holds, waiting or in flight, before it answers 429: a bound on its memory."""
+    hedge_share: float = Field(0.1, ge=0, le=1)
+    """Share of batches that may be sent a second time when they are unusually late: a frozen predictor is hidden."""
     consumers_poll_s: float = Field(0.5, gt=0)
     """Seconds between two looks at the predict queue's consumers; at none, 503 at once."""
     prefetch: int = Field(2, ge=1, le=64)
