@@ -93,6 +93,7 @@ class RpcClient:
         self._confirm_s = broker.confirm_timeout_s
         self._close_s = 3 * broker.connect_timeout_s
         self._name = f"rpc-{name}"
+        self._closed = False
 
     def start(self) -> None:
         """Start the I/O thread, which connects in the background; returns at once."""
@@ -100,7 +101,10 @@ class RpcClient:
         self._io.run(self._client.start(), _GRACE_S)
 
     def close(self) -> None:
-        """Fail what is open with BrokerUnavailable, close both connections and end the thread."""
+        """Fail what is open with BrokerUnavailable, close both connections and end the thread; once."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             self._io.run(self._client.close(), self._close_s)
         finally:

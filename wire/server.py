@@ -45,6 +45,7 @@ class RpcServer:
         self._link = links.Link(broker, f"{full_name}.consume", self, connect)
         self._subscriptions: list[Subscription] = []
         self._consuming = False
+        self._stopped = False
         self._ready = threading.Event()
         self._moved = asyncio.Event()
 
@@ -72,8 +73,11 @@ class RpcServer:
     def stop(self, drain_s: float) -> None:
         """Stop taking, finish, reply, acknowledge, close; what is not done in ``drain_s`` is given up.
 
-        A request that is given up is delivered again, to another process.
+        A request that is given up is delivered again, to another process. Stopping twice is harmless.
         """
+        if self._stopped:
+            return
+        self._stopped = True
         deadline = Deadline.after(drain_s)
         for subscription in self._subscriptions:
             subscription.drain()
