@@ -1,0 +1,82 @@
+# The only interface for people and CI. `make help` lists what there is.
+#   WARREN_PORT   the port people connect to (default 8080)
+#   WARREN_HOME   where everything lives (default: var/, and models/ for the models)
+
+PYTHON := .venv/bin/python
+PACKAGES := api deploy model_store predictor tables trainer wire
+CODE := $(PACKAGES) tests
+
+.DEFAULT_GOAL := help
+.PHONY: help up down status logs test test-quick test-large coverage lint format types docs check lock hooks clean
+
+help: ## list what there is to do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## install what is missing, start everything, and wait until it is ready
+	@deploy/bootstrap native
+	@$(PYTHON) -m deploy.native up
+
+down: ## stop everything; no process and no port is left
+	@if [ -x $(PYTHON) ]; then $(PYTHON) -m deploy.native down; else echo "Nothing is running."; fi
+
+status: ## list every process with its pid and ports
+	@deploy/bootstrap native
+	@$(PYTHON) -m deploy.native status
+
+logs: ## follow the logs; `make logs process=trainer` for one of them
+	@deploy/bootstrap native
+	@$(PYTHON) -m deploy.native logs $(process)
+
+test: ## run all tests, on a RabbitMQ and an Nginx of their own, and check the coverage
+	@deploy/bootstrap dev
+	$(PYTHON) -m coverage erase
+	$(PYTHON) -m coverage run -m pytest $(args)
+	@$(MAKE) --no-print-directory coverage
+
+test-quick: ## run the tests that need no broker, without coverage
+	@deploy/bootstrap dev
+	$(PYTHON) -m pytest -q tests/unit $(args)
+
+test-large: ## upload 500 MB to a running stack and see that no replica's memory grows by it
+	@deploy/bootstrap dev
+	$(PYTHON) -m pytest tests/acceptance/test_large_upload.py --upload-mb=500 $(args)
+
+coverage: ## report the last test run's coverage and fail below the thresholds
+	@$(PYTHON) -m coverage combine --quiet || true
+	$(PYTHON) -m coverage report --skip-covered --fail-under=95
+	$(PYTHON) -m coverage report --skip-covered --include='wire/*,model_store/*' --fail-under=100
+
+lint: ## check style and formatting
+	@deploy/bootstrap dev
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+format: ## rewrite the code in the project's format
+	@deploy/bootstrap dev
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+types: ## check the types
+	@deploy/bootstrap dev
+	$(PYTHON) -m mypy $(PACKAGES)
+
+docs: ## write the pages that are generated from code
+	@deploy/bootstrap dev
+	$(PYTHON) -m wire.settings_page
+	$(PYTHON) -m trainer.catalogue
+
+check: lint types ## lint, types, the house rules, and generated files up to date
+	$(PYTHON) -m pytest -q -p no:cacheprovider tests/unit/test_import_rules.py tests/unit/test_house_rules.py
+	$(PYTHON) -m wire.settings_page --check
+
+lock: ## resolve the dependencies into requirements/ with versions and hashes
+	@deploy/bootstrap dev
+	deploy/lock
+
+hooks: ## run the checks before every commit
+	@deploy/bootstrap dev
+	$(PYTHON) -m pre_commit install
+
+clean: ## remove what tests and tools left; models, jobs and data stay
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov .coverage .coverage.*
+	find $(CODE) -name __pycache__ -type d -exec rm -rf {} +
