@@ -190,6 +190,6 @@ def _read(path: Path) -> bytes:
 def _parse(data: bytes, alias: str) -> Alias:
     try:
         found = msgspec.json.decode(data, type=Alias)
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise errors.Corrupt("the alias cannot be read") from error
     return msgspec.structs.replace(found, alias=alias)

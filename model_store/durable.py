@@ -13,6 +13,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from model_store import owners
+
 FILE_MODE = 0o644
 """Readable by the predictors' users, writable by the trainer's alone."""
 FOLDER_MODE = 0o755
@@ -55,18 +57,17 @@ def sync_folder(path: Path) -> None:
 
 def make_folder(path: Path) -> Path:
     """Make one folder (its parent exists), whatever the umask; one that is there is fine."""
-    try:
-        path.mkdir(FOLDER_MODE)
-    except FileExistsError:
-        return path
-    path.chmod(FOLDER_MODE)
-    sync_folder(path.parent)
+    if not path.is_dir():
+        with suppress(FileExistsError):
+            path.mkdir(FOLDER_MODE)
+            path.chmod(FOLDER_MODE)
+            sync_folder(path.parent)
     return path
 
 
 def temporary_name(tmp: Path, what: str) -> Path:
-    """A path in ``tmp`` nobody else has."""
-    return tmp / f"{what}.{secrets.token_hex(8)}"
+    """A path in ``tmp`` nobody else has, tagged with this process."""
+    return tmp / f"{what}.{owners.tag()}.{secrets.token_hex(8)}"
 
 
 def create_once(tmp: Path, target: Path, data: bytes) -> bool:

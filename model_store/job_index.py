@@ -42,7 +42,7 @@ def look_up(volume: Volume, model: str, job_id: str) -> int | None:
     """What the index says: a version, TOMBSTONE, or None when it has no readable entry."""
     try:
         return msgspec.json.decode(_entry(volume, model, job_id).read_bytes(), type=_Entry).version
-    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 
 
@@ -111,7 +111,7 @@ def origin_of(volume: Volume, model: str, version: int) -> _Origin | None:
     try:
         data = (volume.version(model, version) / names.MANIFEST).read_bytes()
         return msgspec.json.decode(data, type=_Origin)
-    except (OSError, msgspec.DecodeError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -83,7 +83,7 @@ def decode(data: bytes) -> Manifest:
     """Read a manifest's bytes. Raises errors.Corrupt."""
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise errors.Corrupt("the manifest cannot be read") from error
     if manifest.schema != SCHEMA:
         raise errors.Corrupt(f"manifest schema {manifest.schema} is not {SCHEMA}")

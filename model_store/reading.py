@@ -182,8 +182,7 @@ def _read_up_to(descriptor: int, limit_bytes: int) -> bytes:
 
 
 def _manifest(folder: int, model: str, version: int, verifier: Verifier) -> Manifest:
-    if names.DELETED in os.listdir(folder):
-        raise FileNotFoundError(errno.ENOENT, "the version was deleted")
+    _list(folder)
     with _opened(folder, names.MANIFEST, None) as descriptor:
         data = _read_up_to(descriptor, MAX_BYTES + 1)
     with _opened(folder, names.SIGNATURE, None) as descriptor:
@@ -198,10 +197,16 @@ def _manifest(folder: int, model: str, version: int, verifier: Verifier) -> Mani
     return manifest
 
 
+def _list(folder: int) -> set[str]:
+    present = set(os.listdir(folder))
+    if names.DELETED in present:
+        raise FileNotFoundError(errno.ENOENT, "the version was deleted")
+    return present
+
+
 def _check_listing(folder: int, manifest: Manifest) -> None:
     listed = {*manifest.files, names.MANIFEST, names.SIGNATURE}
-    present = set(os.listdir(folder))
-    if present - listed:
+    if _list(folder) - listed:
         raise errors.Corrupt("the folder holds something that was not signed")
     for name, entry in manifest.files.items():
         with _opened(folder, name, entry.size_bytes):

@@ -53,8 +53,11 @@ class Verifier:
         """Accept ``data`` if the content of ``manifest.sig`` signs it. Raises errors.Corrupt."""
         try:
             signed = msgspec.json.decode(signature_file, type=_Signature)
-        except msgspec.DecodeError as error:
+        except ValueError as error:
             raise errors.Corrupt("the signature cannot be read") from error
+        # Base64 and JSON have many spellings of one value; only ours is whole.
+        if msgspec.json.encode(signed) != signature_file:
+            raise errors.Corrupt("the signature file was changed")
         key = self._keys.get(signed.key_id)
         if key is None:
             raise errors.Corrupt("signed with a key that is not trusted here")
