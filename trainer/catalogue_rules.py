@@ -114,7 +114,7 @@ FORMS: dict[str, tuple[Allowed, ...]] = {
     "solver_options": (Allowed("object"), _NULL),
     "CCA.n_components": (Allowed("integer", low=1, high=1),),
     "PLSCanonical.n_components": (Allowed("integer", low=1, high=1),),
-    "CategoricalNB.min_categories": (Allowed("integer", low=1), _NULL),
+    "CategoricalNB.min_categories": (Allowed("integer", low=2),),
     "DummyClassifier.constant": (Allowed("label"), _NULL),
     "DummyRegressor.constant": (Allowed("number"), _NULL),
     "HistGradientBoostingClassifier.scoring": (Allowed("option", options=("loss", *_CLASSIFIER_SCORES)), _NULL),
@@ -135,11 +135,12 @@ PROBABILITIES: dict[str, tuple[str, tuple[Any, ...]]] = {
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "CCA": {"n_components": 1},
+    "CategoricalNB": {"min_categories": 2},
     "PLSCanonical": {"n_components": 1},
     "RadiusNeighborsClassifier": {"outlier_label": "most_frequent"},
 }
 """Our defaults where scikit-learn's can't work for one target, or would let a later row fail.
 
-CCA and PLSCanonical allow one component per target; a row with no neighbour in the radius
-would raise an error when it is served.
+CCA and PLSCanonical allow one component per target. A category that no training row has, and a
+row with no neighbour in the radius, would raise an error when they are served.
 """

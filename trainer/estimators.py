@@ -6,6 +6,7 @@ parameters that speak of classes from the target's own values to the indices tha
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from typing import Any
 
@@ -35,7 +36,10 @@ def make(name: str, params: dict[str, Any], classes: tuple[Any, ...] | None) -> 
         chosen["random_state"] = 0
     if "n_jobs" in known:
         chosen["n_jobs"] = 1
-    return _classes_by_name()[name](**_translated(chosen, classes))
+    with warnings.catch_warnings():
+        # Some say at once that a later scikit-learn drops them; the catalogue will then say so too.
+        warnings.simplefilter("ignore", FutureWarning)
+        return _classes_by_name()[name](**_translated(chosen, classes))
 
 
 def _translated(params: dict[str, Any], classes: tuple[Any, ...] | None) -> dict[str, Any]:

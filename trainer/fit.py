@@ -13,6 +13,7 @@ from typing import Any
 from sklearn.base import clone
 
 from trainer import auto, judgement, pipeline, preparation, search
+from trainer.metrics import Predicted
 from trainer.preparation import Prepared
 from trainer.progress import Progress, silent
 from trainer.refusals import Warned, refusing
@@ -26,7 +27,7 @@ class Fitted:
     """A pipeline, what it was fitted on, and how it was judged.
 
     ``estimator`` and ``params`` are those that were chosen, ``params`` as JSON. ``report`` goes
-    into the manifest.
+    into the manifest. ``predicted``: the answers for the holdout, None where folds judged.
     """
 
     pipeline: Any
@@ -36,6 +37,7 @@ class Fitted:
     score: float | None
     metrics: dict[str, float]
     report: dict[str, Any]
+    predicted: Predicted | None
 
 
 def fit(table: TypedTable, request: messages.TrainRequest, progress: Progress | None = None) -> Fitted:
@@ -57,7 +59,9 @@ def fit(table: TypedTable, request: messages.TrainRequest, progress: Progress | 
     report["rows"] = _rows(table, prepared)
     report["notes"] = [*prepared.notes, *judged.report.get("notes", []), *_advice(judged)]
     report["warnings"] = warned.sentences()
-    return Fitted(fitted, prepared, chosen.estimator, chosen.params, judged.score, judged.metrics, report)
+    return Fitted(
+        fitted, prepared, chosen.estimator, chosen.params, judged.score, judged.metrics, report, judged.predicted
+    )
 
 
 def _choose(

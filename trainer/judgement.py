@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer import estimators, folds, metrics
+from trainer.metrics import Predicted
 from trainer.preparation import Prepared
 from trainer.progress import Progress
 from trainer.refusals import HINTS, Warned, refusing
@@ -26,11 +27,15 @@ DEFAULT_FOLDS = 5
 
 @dataclass(frozen=True)
 class Judgement:
-    """``score`` is the deciding figure (None: not defined); ``metrics`` all of them; ``report`` the rest."""
+    """``score`` is the deciding figure (None: not defined); ``metrics`` all of them; ``report`` the rest.
+
+    ``predicted``: the answers for the holdout, row by row; None where folds judged.
+    """
 
     score: float | None
     metrics: dict[str, float]
     report: dict[str, Any]
+    predicted: Predicted | None = None
 
 
 def judge(
@@ -64,7 +69,7 @@ def judge(
     score = found.get(prepared.scoring)
     report |= _details(prepared, truth, predicted)
     report["baseline"] = _baseline(score, validation, prepared)
-    return Judgement(score, found, report)
+    return Judgement(score, found, report, None if prepared.split.by_folds else predicted)
 
 
 def _check_finite(name: str, predicted: metrics.Predicted) -> None:
