@@ -7,7 +7,7 @@ PACKAGES := api deploy model_store predictor tables trainer wire
 CODE := $(PACKAGES) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs test test-quick test-large coverage lint format types docs check lock hooks clean
+.PHONY: help up down status logs rabbitmqctl test test-quick test-large coverage lint format types docs check lock hooks clean
 
 help: ## list what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ status: ## list every process with its pid and ports
 logs: ## follow the logs; `make logs process=trainer` for one of them
 	@deploy/bootstrap native
 	@$(PYTHON) -m deploy.native logs $(process)
+
+rabbitmqctl: ## ask the running broker; `make rabbitmqctl args='list_queues -p warren'`
+	@deploy/bootstrap native
+	@$(PYTHON) -m deploy.native rabbitmqctl $(args)
 
 test: ## run all tests, on a RabbitMQ and an Nginx of their own, and check the coverage
 	@deploy/bootstrap dev

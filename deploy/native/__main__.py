@@ -1,4 +1,4 @@
-"""The command line behind the Makefile: ``python -m deploy.native up|down|status|logs``."""
+"""The command line behind the Makefile: ``python -m deploy.native up|down|status|logs|rabbitmqctl``."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from deploy.native.layout import DeploymentError, Layout
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 when it did what it says, 1 when not."""
     parser = argparse.ArgumentParser(prog="python -m deploy.native", description=__doc__)
-    parser.add_argument("command", choices=("up", "down", "status", "logs"))
-    parser.add_argument("process", nargs="?", default="", help="for logs: one process, such as trainer")
+    parser.add_argument("command", choices=("up", "down", "status", "logs", "rabbitmqctl"))
+    parser.add_argument(
+        "rest", nargs=argparse.REMAINDER, help="for logs: one process, such as trainer; for rabbitmqctl: its arguments"
+    )
     given = parser.parse_args(arguments)
     try:
-        return _run(given.command, given.process)
+        return _run(given.command, given.rest)
     except (DeploymentError, BrokerError) as error:
         _say(str(error), to_error=True)
         return 1
 
 
-def _run(command: str, process: str) -> int:
+def _run(command: str, rest: list[str]) -> int:
     layout = Layout.from_environment(os.environ)
     if command == "up":
         _say(commands.up(layout, os.environ, _say))
@@ -34,8 +36,10 @@ def _run(command: str, process: str) -> int:
         table, good = commands.status(layout)
         _say(table)
         return 0 if good else 1
+    elif command == "rabbitmqctl":
+        _say(commands.ask_broker(layout, rest))
     else:
-        files = [str(path) for path in commands.log_files(layout, process)]
+        files = [str(path) for path in commands.log_files(layout, "".join(rest[:1]))]
         os.execvp("tail", ["tail", "-n", "20", "-F", *files])  # noqa: S606 - becomes tail
     return 0
 

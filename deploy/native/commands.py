@@ -1,7 +1,8 @@
-"""What ``make up``, ``down``, ``status`` and ``logs`` do.
+"""What ``make up``, ``down``, ``status``, ``logs`` and ``rabbitmqctl`` do.
 
-In comes a layout; out go a running stack, a stopped one, a table, or the logs. Each command
-returns its text or raises DeploymentError with what to do; printing is the command line's.
+In comes a layout; out go a running stack, a stopped one, a table, the logs, or the broker's word.
+Each command returns its text or raises DeploymentError with what to do; printing is the command
+line's.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deploy.native import credentials, nginx, ports, readiness, strays, supervisor_config
@@ -73,6 +74,14 @@ def status(layout: Layout) -> tuple[str, bool]:
     good = all(one.state == "RUNNING" for one in states.values())
     lines.append(f"\nhome {layout.home}   models {layout.models}   logs {layout.logs}")
     return "\n".join(lines), good
+
+
+def ask_broker(layout: Layout, arguments: Sequence[str]) -> str:
+    """What ``rabbitmqctl`` says to these arguments, of the running stack's broker."""
+    block = ports.remembered(layout)
+    if block is None:
+        raise DeploymentError("This stack was never started: run `make up` first.")
+    return node(layout, block).ctl(*(arguments or ["status"])).rstrip()
 
 
 def log_files(layout: Layout, process: str) -> list[Path]:

@@ -131,5 +131,5 @@ def _constants(node: ast.stmt) -> Iterator[str]:
     """Public module constants: capitals at the top of a module."""
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
     for target in targets:
-        if isinstance(target, ast.Name) and target.id.isupper() and not target.id.startswith("_"):
+        if isinstance(target, ast.Name) and target.id.isupper() and target.id[0] != "_" and len(target.id) > 1:
             yield target.id
