@@ -53,6 +53,11 @@ class Caller:
     owner: str
     scopes: frozenset[str]
 
+    @property
+    def sees(self) -> str | None:
+        """Whose jobs and datasets this caller sees: its own; None, everybody's, for an admin."""
+        return None if "admin" in self.scopes else self.owner
+
 
 LOCAL = Caller("local", SCOPES)
 """Everybody, on a gateway that listens on loopback only and needs no key."""
