@@ -5,6 +5,7 @@ Between ``api.routes`` and the database. What a worker does to a job is in ``lea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, func, select, update
@@ -156,6 +157,12 @@ class Jobs:
             asked = (LIVE, _jobs.cancel_requested.is_(False))
             changes.change(connection, _jobs.job_id == job_id, *asked, event="cancelling", cancel_requested=True)
             return self._find(connection, job_id, owner)
+
+    def event_counts(self, job_ids: Sequence[str]) -> dict[str, int]:
+        """How many events each of the jobs has; jobs that are gone are missing."""
+        statement = select(_jobs.job_id, _jobs.events).where(_jobs.job_id.in_(job_ids))
+        with self._database.reading() as connection:
+            return {row.job_id: row.events for row in connection.execute(statement)}
 
     def events(self, job_id: str, *, after: int, limit: int) -> list[rows.JobEvent]:
         """At most ``limit`` events with a number above ``after``, oldest first."""

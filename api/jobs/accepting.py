@@ -1,0 +1,50 @@
+"""Accept a job: row first, then the message, and the answer only once the broker keeps it.
+
+Between POST /train and the jobs queue. Whatever dies in between, the ledger's row decides: an
+unconfirmed one is published again by a worker's reaper, a withdrawn one is dropped.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+
+import anyio.to_thread
+import celery
+
+from api.jobs.celery_app import job_message, make_app
+from api.ledger import rows
+from api.state import State
+from wire import errors, logs, settings, topology
+
+
+@lru_cache(maxsize=1)
+def _message_app() -> celery.Celery:
+    """Celery only forms messages here; it never connects, so it gets no address and no password."""
+    return make_app(settings.Broker())
+
+
+async def accept(state: State, new: rows.NewJob) -> rows.Job:
+    """Store and publish a job; the job of this key if there is one already.
+
+    Raises what ``Jobs.accept`` raises, and NotAnswered kinds when the broker does not keep the
+    message: the job is withdrawn then, and the same key may try again.
+    """
+    insert = partial(state.ledger.jobs.accept, new, queued_limit=state.settings.limits.queued_jobs)
+    job = await anyio.to_thread.run_sync(insert)
+    if job.confirmed or job.status != "queued":
+        return job
+    message = job_message(_message_app(), job.job_id, job.request_id)
+    try:
+        await state.rpc.publish(topology.JOBS, message.body, properties=message.properties)
+    except errors.NotAnswered as error:
+        if await anyio.to_thread.run_sync(state.ledger.jobs.withdraw, job.job_id):
+            logs.log("job.withdrawn", level="WARNING", job_id=job.job_id, error=error.code)
+            raise
+        return job
+    try:
+        await anyio.to_thread.run_sync(state.ledger.jobs.confirm, job.job_id)
+    except errors.LedgerUnavailable:
+        # The broker keeps the message, so the job is accepted; the mark only spares the reaper work.
+        logs.log("ledger.failed", level="WARNING", job_id=job.job_id)
+    logs.log("job.accepted", job_id=job.job_id, model=job.model)
+    return job
