@@ -113,12 +113,14 @@ class RpcServer:
         self._consuming = True
         for subscription in self._subscriptions:
             subscription.link_up(connection)
+        self._show()
 
     def link_closed(self, error: errors.BrokerUnavailable) -> None:
         """Forget them (links.Listener)."""
         self._consuming = False
         for subscription in self._subscriptions:
             subscription.link_down()
+        self._show()
 
     def link_blocked(self) -> None:
         """Never sent to a connection that does not publish (links.Listener)."""
