@@ -1,0 +1,108 @@
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from deploy.native import ports, strays
+from deploy.native.layout import DEFAULT_PORT, DeploymentError, Layout
+from deploy.native.ports import MEASURED, PortBlock
+
+
+def a_layout(home: Path, port: int = 8080) -> Layout:
+    layout = Layout.from_environment({"WARREN_HOME": str(home), "WARREN_PORT": str(port)})
+    layout.create()
+    return layout
+
+
+def test_without_variables_models_lie_in_the_checkout_and_the_rest_in_var() -> None:
+    layout = Layout.from_environment({}, Path("/checkout"))
+    assert (layout.home, layout.models) == (Path("/checkout/var"), Path("/checkout/models"))
+    assert layout.port == DEFAULT_PORT
+
+
+def test_with_a_home_everything_lives_there() -> None:
+    layout = Layout.from_environment({"WARREN_HOME": "/srv/warren", "WARREN_PORT": "9000"})
+    assert (layout.home, layout.models, layout.port) == (Path("/srv/warren"), Path("/srv/warren/models"), 9000)
+
+
+@pytest.mark.parametrize("port", ["http", "0", "65536", "-1"])
+def test_a_port_that_is_none_is_refused(port: str) -> None:
+    with pytest.raises(DeploymentError, match="WARREN_PORT"):
+        Layout.from_environment({"WARREN_PORT": port})
+
+
+@pytest.mark.parametrize("home", ["/has a space", '/has"quotes', "/has;semicolon", "/has$dollar", "/has%percent"])
+def test_a_home_that_configuration_files_would_misread_is_refused(home: str) -> None:
+    with pytest.raises(DeploymentError, match="path"):
+        Layout.from_environment({"WARREN_HOME": home})
+
+
+def test_a_home_too_deep_for_a_unix_socket_is_refused() -> None:
+    with pytest.raises(DeploymentError, match="too long"):
+        Layout.from_environment({"WARREN_HOME": "/" + "deep/" * 20})
+
+
+def test_secrets_are_for_the_owner_only(tmp_path: Path) -> None:
+    assert a_layout(tmp_path / "home").secrets.stat().st_mode & 0o777 == 0o700
+
+
+def test_internal_ports_are_distinct_and_below_the_ephemeral_range() -> None:
+    for port in (1, 80, 8080, 20_005, 31_999, 65_535):
+        for block in ports.candidates(port):
+            used = [block.amqp, block.dist, block.epmd, block.replica(1), block.replica(2)]
+            used += [block.metrics(program) for program in MEASURED]
+            assert len(set(used)) == len(used)
+            assert all(20_000 <= each < 32_768 and each in block.all() and each != port for each in used)
+
+
+def test_blocks_of_neighbouring_ports_do_not_overlap() -> None:
+    first = [next(ports.candidates(port)).first for port in range(8080, 8680)]
+    assert len({*first}) == 600
+    assert all(block % 20 == 0 for block in first)
+
+
+def test_a_block_with_a_port_in_use_is_passed_over_and_the_choice_remembered(tmp_path: Path) -> None:
+    layout = a_layout(tmp_path, port=free_port())
+    favourite = next(ports.candidates(layout.port))
+    with socket.create_server(("127.0.0.1", favourite.amqp)):
+        chosen = ports.choose(layout)
+        assert chosen.first != favourite.first
+    assert ports.remembered(layout) == chosen
+    assert ports.choose(layout) == chosen
+
+
+def test_a_remembered_block_that_holds_the_port_itself_is_forgotten(tmp_path: Path) -> None:
+    layout = a_layout(tmp_path, port=20_003)
+    (layout.run / "ports.json").write_text('{"first": 20000}')
+    assert ports.remembered(layout) is None
+    (layout.run / "ports.json").write_text("torn")
+    assert ports.remembered(layout) is None
+
+
+def test_a_taken_port_is_reported_with_the_process_that_has_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        layout = a_layout(tmp_path, port=other.getsockname()[1])
+        with pytest.raises(DeploymentError, match=rf"in use by .*\(pid {os.getpid()}\).*WARREN_PORT="):
+            ports.choose(layout)
+
+
+def test_no_free_block_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = a_layout(tmp_path)
+    monkeypatch.setattr(ports, "taken", lambda port: port != layout.port)
+    with pytest.raises(DeploymentError, match="No 20 free ports"):
+        ports.choose(layout)
+
+
+def test_a_port_nobody_can_be_named_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "another process" in strays.listener(free_port())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_block_is_twenty_ports() -> None:
+    assert list(PortBlock(20_000).all()) == list(range(20_000, 20_020))
