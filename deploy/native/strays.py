@@ -17,14 +17,22 @@ from pathlib import Path
 MARKER = "WARREN_SUPERVISED"
 """Every process of a stack has this variable; its value is the stack's home."""
 
+PROGRAM = "WARREN_PROGRAM"
+"""Every supervised process, and every child of one, has this variable; its value is the program's name."""
+
 _PROC = Path("/proc")
 _LISTEN = "0A"
 
 
-def find(home: Path) -> list[int]:
-    """Process ids of everything that belongs to the stack of this home, the caller excepted."""
-    marker = f"{MARKER}={home}".encode()
-    return [pid for pid in _pids() if pid != os.getpid() and (_marked(pid, marker) or _holds(pid, home))]
+def find(home: Path, program: str = "") -> list[int]:
+    """Process ids of everything that belongs to the stack of this home, the caller excepted.
+
+    ``program`` leaves only what a program of that name is or has started.
+    """
+    marks = {f"{MARKER}={home}".encode()} | ({f"{PROGRAM}={program}".encode()} if program else set())
+    nginx_too = program in ("", "nginx")
+    others = [pid for pid in _pids() if pid != os.getpid()]
+    return [pid for pid in others if _marked(pid, marks) or (nginx_too and _holds(pid, home))]
 
 
 def end(pids: Iterable[int], polite_s: float = 10.0) -> None:
@@ -58,9 +66,9 @@ def _pids() -> list[int]:
     return [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdecimal()]
 
 
-def _marked(pid: int, marker: bytes) -> bool:
+def _marked(pid: int, marks: set[bytes]) -> bool:
     try:
-        return marker in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        return marks <= {*(_PROC / str(pid) / "environ").read_bytes().split(b"\0")}
     except OSError:
         return False
 

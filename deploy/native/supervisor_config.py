@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 
+from deploy.native import strays
 from deploy.native.layout import DeploymentError, Layout
 from deploy.native.programs import Program
 
 _LOG_BYTES = "10MB"
 _LOG_FILES = 3
+_LAUNCH = (sys.executable, "-m", "deploy.native.launch")
 
 
 def render(layout: Layout, programs: Iterable[Program]) -> str:
@@ -51,8 +54,8 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 
 def _program(layout: Layout, program: Program) -> str:
     return f"""[program:{program.name}]
-command = {_escape(shlex.join(program.command))}
-environment = {_environment(program.environment)}
+command = {_escape(shlex.join([*_LAUNCH, *program.command]))}
+environment = {_environment({**program.environment, strays.PROGRAM: program.name})}
 priority = {program.order}
 autorestart = true
 ; A process that cannot start is tried again for ever, a second later each time.

@@ -106,7 +106,8 @@ def test_the_supervisors_configuration_reads_back_as_written(layout: Layout) -> 
     parser.read_string(supervisor_config.render(layout, wanted))
     for program in wanted:
         section = parser[f"program:{program.name}"]
-        assert shlex.split(section["command"].replace("%%", "%")) == list(program.command)
+        assert shlex.split(section["command"].replace("%%", "%"))[3:] == list(program.command)
+        assert f'WARREN_PROGRAM="{program.name}"' in section["environment"]
         for name, value in program.environment.items():
             assert f'{name}="{value.replace("%", "%%")}"' in section["environment"]
     assert parser["group:api"]["programs"] == "api-1,api-2"

@@ -43,6 +43,21 @@ def test_marked_processes_are_found_and_no_others(children: list[Child], tmp_pat
     assert strays.find(tmp_path) == [mine.pid]
 
 
+def test_a_programs_own_are_told_from_its_neighbours(children: list[Child], tmp_path: Path) -> None:
+    trainer = start(children, SLEEP, **{strays.MARKER: str(tmp_path), strays.PROGRAM: "trainer"})
+    start(children, SLEEP, **{strays.MARKER: str(tmp_path), strays.PROGRAM: "worker"})
+    assert strays.find(tmp_path, "trainer") == [trainer.pid]
+
+
+def test_a_program_starts_by_ending_what_its_previous_life_left(children: list[Child], tmp_path: Path) -> None:
+    marks = {strays.MARKER: str(tmp_path), strays.PROGRAM: "trainer"}
+    orphan = start(children, SLEEP, **marks)
+    command = [sys.executable, "-m", "deploy.native.launch", sys.executable, "-c", "print('new life')"]
+    done = subprocess.run(command, env={**os.environ, **marks}, capture_output=True, text=True, timeout=30)
+    assert done.stdout == "new life\n", done.stderr
+    assert orphan.wait(0) == -signal.SIGTERM
+
+
 def test_a_polite_request_is_enough_for_most(children: list[Child], tmp_path: Path) -> None:
     child = start(children, SLEEP, **{strays.MARKER: str(tmp_path)})
     strays.end([child.pid])
