@@ -42,7 +42,7 @@ class CsvSource:
         self._separator = _separator(records)
         self._skip, header = _header(_split(records, self._separator))
         self.names = check_names(header)
-        self.thousands_comma = self._separator == ","
+        self.thousands_comma: bool | None = self._separator == ","
 
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows from the start, of some columns or all. Raises errors.BadInput."""
