@@ -39,7 +39,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     ``features`` is the content of schema.json; ``classes`` are JSON scalars in the order of the
     class indices, None for regression; ``score`` is the figure named ``scoring`` that decides
     promotions; ``dataset`` has ``id`` or ``sample``, ``digest`` and ``rows``; ``libraries``
-    maps names to versions; ``runtime_report`` says why this runtime and what was proven.
+    maps names to versions; ``runtime_report`` says why this runtime and what was proven;
+    ``comparison`` says which champion it was compared with and how that ended, so that a
+    promotion that was cut short can be finished later.
     """
 
     schema: int = SCHEMA
@@ -58,6 +60,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     scoring: str = ""
     dataset: dict[str, Any] = {}
     holdout: dict[str, Any] = {}
+    comparison: dict[str, Any] = {}
     runtime: Literal["onnx", "skops"]
     runtime_report: dict[str, Any] = {}
     libraries: dict[str, str] = {}

@@ -25,7 +25,7 @@ from model_store.manifest import FileEntry, Manifest
 from model_store.signing import Signer, Verifier
 from model_store.volume import Volume
 
-__all__ = ["Published", "draft", "existing_version", "publish"]
+__all__ = ["Published", "draft", "existing_version", "publish", "published"]
 
 _TRIES = 500
 _PAUSE_S = 0.002
@@ -70,7 +70,7 @@ def publish(
         with errors.full_volume_named():
             version = existing_version(volume, model, job_id, verifier, since)
             if version is not None:
-                return _existing(volume, model, version, verifier)
+                return published(volume, model, version, verifier)
             sealed = _seal(folder, manifest)
             job_index.mark_publishing(volume, model, job_id)
             sealed = _take_number(volume, folder, sealed, signer)
@@ -84,10 +84,11 @@ def publish(
         return Published(winner, sealed, first=True)
     if winner == job_index.TOMBSTONE:
         raise errors.JobTombstoned(f"job {job_id} was settled without a version")
-    return _existing(volume, model, winner, verifier)
+    return published(volume, model, winner, verifier)
 
 
-def _existing(volume: Volume, model: str, version: int, verifier: Verifier) -> Published:
+def published(volume: Volume, model: str, version: int, verifier: Verifier) -> Published:
+    """A version a job has published before, as a later delivery sees it. Raises errors.Corrupt."""
     try:
         return Published(version, reading.read_manifest(volume, model, version, verifier), first=False)
     except (errors.NoSuchModel, errors.NoSuchVersion):
