@@ -6,6 +6,7 @@ parameters that speak of classes from the target's own values to the indices tha
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from functools import lru_cache
 from typing import Any
@@ -21,6 +22,11 @@ _MOST_FREQUENT = "most_frequent"
 @lru_cache(maxsize=1)
 def _classes_by_name() -> dict[str, Any]:
     return dict(all_estimators(type_filter=["classifier", "regressor"]))
+
+
+def signature(estimator: Any) -> tuple[str, ...]:
+    """The names of the parameters of an estimator's class."""
+    return tuple(inspect.signature(estimator).parameters)
 
 
 def make(name: str, params: dict[str, Any], classes: tuple[Any, ...] | None) -> Any:

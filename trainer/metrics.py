@@ -50,8 +50,10 @@ def figures(task: scoring.Task, truth: NDArray[Any], predicted: Predicted) -> di
 
 
 def figure(name: str, truth: NDArray[Any], predicted: Predicted) -> float | None:
-    """One figure, None where it is not defined (such as ROC AUC of a single class)."""
+    """One figure, None where it is not defined (ROC AUC of a single class, or an answer that is not finite)."""
     score = scoring.SCORES[name]
+    if not np.all(np.isfinite(predicted.values)):
+        return None
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         if score.probabilities:

@@ -1,0 +1,168 @@
+"""The check of estimators and parameters that a replica makes without scikit-learn."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from wire import catalogue, errors, messages, parameters, scoring
+
+
+def problems(found: tuple[errors.FieldError, ...]) -> dict[str, str]:
+    return {error.at: error.problem for error in found}
+
+
+def space(kind: Any = "grid", candidates: int = 20, folds: int = 3, **values: Any) -> messages.Search:
+    return messages.Search(space=values, kind=kind, candidates=candidates, folds=folds)
+
+
+def test_sound_parameters_pass() -> None:
+    params = {"n_estimators": 10, "max_depth": None, "max_features": "sqrt", "min_samples_leaf": 0.1, "bootstrap": True}
+    assert catalogue.check("RandomForestClassifier", params) == ()
+    assert catalogue.check("MLPClassifier", {"hidden_layer_sizes": [20, 10]}) == ()
+    assert catalogue.check("LogisticRegression", {"class_weight": {"yes": 2, "no": 1.5}}) == ()
+    assert catalogue.check("KNeighborsRegressor", {"metric_params": {"p": 3}}) == ()
+    assert catalogue.check("DummyClassifier", {"strategy": "constant", "constant": "yes"}) == ()
+    assert catalogue.check("auto", {}) == ()
+
+
+@pytest.mark.parametrize(
+    ("estimator", "param", "value", "allowed"),
+    [
+        ("RandomForestClassifier", "n_estimators", 0, "a whole number from 1"),
+        ("RandomForestClassifier", "n_estimators", True, "a whole number from 1"),
+        ("RandomForestClassifier", "n_estimators", 10.0, "a whole number from 1"),
+        ("RandomForestClassifier", "n_estimators", 2**40, "a whole number from 1"),
+        ("RandomForestClassifier", "bootstrap", 1, "true or false"),
+        ("Ridge", "alpha", -0.1, "a number from 0"),
+        ("Ridge", "alpha", "1", "a number from 0"),
+        ("Ridge", "alpha", 1e999, "a number from 0"),
+        ("SVC", "C", 0, "a number above 0"),
+        ("GradientBoostingClassifier", "validation_fraction", 1, "a number above 0 below 1"),
+        ("NuSVR", "nu", 1.5, "a number above 0 up to 1"),
+        ("HistGradientBoostingClassifier", "max_bins", 256, "a whole number from 2 to 255"),
+        ("CCA", "n_components", 2, "a whole number that is 1"),
+        ("MLPRegressor", "hidden_layer_sizes", [], "a list of whole numbers from 1"),
+        ("MLPRegressor", "hidden_layer_sizes", [3, 0], "a list of whole numbers from 1"),
+        ("LogisticRegression", "class_weight", {}, "a number from 0 for each class"),
+        ("LogisticRegression", "class_weight", {"a": -1}, "a number from 0 for each class"),
+        ("LogisticRegression", "class_weight", {"a": "1"}, "a number from 0 for each class"),
+        ("SVC", "kernel", "precomputed", 'one of "linear", "poly", "rbf", "sigmoid"'),
+        ("KNeighborsClassifier", "metric_params", [1], "an object, or null"),
+        ("DummyClassifier", "constant", [1], "a value of the target, or null"),
+        ("HistGradientBoostingRegressor", "interaction_cst", [1], "a list of lists of whole numbers"),
+        ("BaggingRegressor", "max_features", 1.5, "a number written with a decimal point above 0 up to 1"),
+    ],
+)
+def test_a_bad_value_is_told_what_is_allowed(estimator: str, param: str, value: object, allowed: str) -> None:
+    found = problems(catalogue.check(estimator, {param: value}))
+    assert allowed in found[f"params.{param}"]
+
+
+def test_an_unknown_estimator_is_told_the_closest_names() -> None:
+    assert "did you mean RandomForestRegressor or RandomForestClassifier?" in problems(catalogue.check("RandomForest", {}))["estimator"]
+    assert "did you mean Ridge" in problems(catalogue.check("ridge", {}))["estimator"]
+    assert '"auto"' in problems(catalogue.check("xqzw", {}))["estimator"]
+
+
+def test_an_excluded_estimator_is_told_why() -> None:
+    assert "another estimator" in problems(catalogue.check("StackingClassifier", {}))["estimator"]
+
+
+def test_an_unknown_parameter_is_told_the_closest_or_all() -> None:
+    found = problems(catalogue.check("Ridge", {"alhpa": 1, "zzz": 1, "copy_X": True}))
+    assert "did you mean alpha" in found["params.alhpa"]
+    assert "alpha, fit_intercept" in found["params.zzz"]
+    assert "can't be set" in found["params.copy_X"]
+
+
+def test_a_very_long_name_is_cut() -> None:
+    (error,) = catalogue.check("Ridge", {"x" * 5000: 1})
+    assert len(error.at) == 100
+
+
+def test_errors_are_at_most_sixteen() -> None:
+    assert len(catalogue.check("Ridge", {f"x{index}": 1 for index in range(50)})) == errors.MAX_FIELD_ERRORS
+
+
+def test_auto_takes_no_parameters_and_no_search() -> None:
+    assert set(problems(catalogue.check("auto", {"C": 1}, space(C=[1])))) == {"params", "search"}
+
+
+def test_a_search_is_checked_value_by_value() -> None:
+    found = problems(catalogue.check("SVC", {"C": 1.0}, space(C=[1.0], gamma=[0.1, "big"], tol=[], zzz=[1])))
+    assert "also given in params" in found["search.space.C"]
+    assert "must be" in found["search.space.gamma[1]"]
+    assert "at least one value" in found["search.space.tol"]
+    assert "not a parameter" in found["search.space.zzz[0]"]
+    assert catalogue.check("SVC", {}, space(C=[1.0, 2.0], kernel=["rbf", "linear"])) == ()
+
+
+def test_a_search_is_bounded() -> None:
+    many = [float(value) for value in range(1, 40)]
+    assert "1521 candidates" in problems(catalogue.check("SVC", {}, space(C=many, gamma=many)))["search.space"]
+    assert catalogue.check("SVC", {}, space("random", C=many, gamma=many)) == ()
+    assert "at least one parameter" in problems(catalogue.check("SVC", {}, space()))["search.space"]
+    found = problems(catalogue.check("SVC", {}, space(candidates=501, folds=1, C=[1.0])))
+    assert set(found) == {"search.candidates", "search.folds"}
+
+
+def test_validation_is_checked() -> None:
+    def check(estimator: str = "Ridge", **fields: Any) -> dict[str, str]:
+        return problems(catalogue.check_validation(estimator, {}, messages.Validation(**fields)))
+
+    assert check() == {}
+    assert check(holdout=0, folds=5, scoring="rmse") == {}
+    assert "from 0 to 0.5" in check(holdout=0.6)["validation.holdout"]
+    assert "0 or a whole number" in check(folds=1)["validation.folds"]
+    assert "did you mean rmse" in check(scoring="rsme")["validation.scoring"]
+    assert "one of r2" in check(scoring="accuracy")["validation.scoring"]
+    assert "class probabilities" in check("LinearSVC", scoring="roc_auc")["validation.scoring"]
+    assert check("auto", scoring="roc_auc") == {}
+    assert check("SVC", scoring="accuracy") == {}
+
+
+def test_a_search_over_what_gives_probabilities_is_checked_too() -> None:
+    asked = messages.Validation(scoring="log_loss")
+    both, one = space(loss=["hinge", "log_loss"]), space(loss=["log_loss"])
+    assert catalogue.check_validation("SGDClassifier", {}, asked, both)
+    assert catalogue.check_validation("SGDClassifier", {}, asked, one) == ()
+    assert catalogue.check_validation("SGDClassifier", {"loss": "log_loss"}, asked, space(alpha=[1.0])) == ()
+
+
+def test_tasks_and_names() -> None:
+    assert catalogue.task("Ridge") == "regression"
+    assert catalogue.task("SVC") == "classification"
+    assert catalogue.task("auto") is None
+    assert set(catalogue.names()) == set(catalogue.names("classifier")) | set(catalogue.names("regressor"))
+    assert catalogue.has_probabilities("SVC", {"probability": True})
+    assert not catalogue.has_probabilities("SVC", {})
+    assert not catalogue.has_probabilities("Ridge", {})
+
+
+def test_scores_have_a_direction() -> None:
+    assert scoring.SCORES["accuracy"].more_is_better
+    assert not scoring.SCORES["rmse"].more_is_better
+    assert set(scoring.names()) == set(scoring.SCORES)
+    assert scoring.check(None, "regression") == ()
+
+
+def test_a_long_list_of_options_is_cut() -> None:
+    many = parameters.Parameter(None, (parameters.Allowed("option", options=tuple(f"o{i}" for i in range(30))),))
+    assert parameters.describe(many).endswith("and 6 others")
+    text = parameters.Parameter(None, (parameters.Allowed("text"), parameters.Allowed("list")))
+    assert parameters.describe(text) == "a text, or a list"
+    assert parameters.accepts(text, "x")
+    assert parameters.accepts(text, [1, "x"])
+
+
+def test_the_check_needs_no_scikit_learn() -> None:
+    code = (
+        "import sys; from wire import catalogue; catalogue.check('SVC', {});"
+        "print('sklearn' in sys.modules, 'numpy' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout.split() == ["False", "False"]
