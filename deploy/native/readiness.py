@@ -12,7 +12,7 @@ from deploy.native.programs import Program
 from deploy.native.supervision import Supervisor, SupervisorAway
 
 _PROBE_TIMEOUT_S = 2.0
-_PAUSE_S = 0.1
+_PAUSE_S = 0.2
 _HOPELESS_S = 15.0
 _TAIL_LINES = 15
 
@@ -26,7 +26,11 @@ def wait(layout: Layout, supervisor: Supervisor, programs: Sequence[Program], ti
     end = time.monotonic() + timeout_s
     failing_since: dict[str, float] = {}
     waiting = [program for program in programs if program.ready_url]
-    while waiting := [program for program in waiting if not answers(program.ready_url)]:
+    while waiting:
+        # One at a time, in the order of their start: a probe costs a starting process time.
+        if answers(waiting[0].ready_url):
+            waiting.pop(0)
+            continue
         now = time.monotonic()
         states = _states(supervisor)
         for name, state in states.items():
@@ -36,7 +40,7 @@ def wait(layout: Layout, supervisor: Supervisor, programs: Sequence[Program], ti
                 failing_since.pop(name, None)
         hopeless = [name for name, since in failing_since.items() if now - since > _HOPELESS_S]
         if now > end or hopeless or not states:
-            names = hopeless or [program.name for program in waiting]
+            names = hopeless or [program.name for program in waiting if not answers(program.ready_url)]
             raise DeploymentError(_report(layout, states, names))
         time.sleep(_PAUSE_S)
 
