@@ -1,0 +1,83 @@
+"""Looks at a skops file before anything in it is built: size bombs, lying arrays, foreign types.
+
+A skops file is a zip archive of ``schema.json`` (a tree of nodes, each naming a loader, a
+module and a class) and arrays in NumPy's format. Stands between the verified bytes and
+``skops_file``, which builds objects only from what passed here.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from model_store import errors
+from model_store.runtime import trusted
+
+MAX_ENTRIES = 10_000
+"""Most files in the archive."""
+
+MAX_TOTAL_BYTES = 512 * 1024 * 1024
+"""Most bytes of all files together, unpacked."""
+
+MAX_RATIO = 100
+"""Most bytes a packed byte may become; we store without packing, so honest files have 1."""
+
+_SCHEMA = "schema.json"
+
+
+def check(data: bytes) -> None:
+    """Look at every entry and every named type. Raises errors.Corrupt or errors.TooLarge."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            _check_directory(archive.infolist())
+            for entry in archive.infolist():
+                if entry.filename != _SCHEMA:
+                    _check_array(archive.read(entry))
+            schema = json.loads(archive.read(_SCHEMA))
+            pairs = set(named(schema))
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, RecursionError, NotImplementedError, OSError) as error:
+        raise errors.Corrupt("the skops file cannot be read") from error
+    if schema.get("protocol") != trusted.PROTOCOL:
+        raise errors.Corrupt("the skops file has another protocol than ours")
+    if any(name not in trusted.NODES.get(loader, ()) for loader, name in pairs):
+        raise errors.Corrupt("the skops file names a type that is not on our list")
+
+
+def _check_directory(entries: list[zipfile.ZipInfo]) -> None:
+    if len(entries) > MAX_ENTRIES:
+        raise errors.TooLarge("the skops file has too many entries")
+    if sum(entry.file_size for entry in entries) > MAX_TOTAL_BYTES:
+        raise errors.TooLarge("the skops file is too large unpacked")
+    if any(entry.file_size > MAX_RATIO * max(entry.compress_size, 1) for entry in entries):
+        raise errors.Corrupt("the skops file unpacks to far more than it is")
+
+
+def _check_array(content: bytes) -> None:
+    """Refuse an array whose header promises another size than its bytes have, or that holds objects."""
+    stream = io.BytesIO(content)
+    major, _ = np.lib.format.read_magic(stream)
+    read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_header(stream)
+    expected = dtype.itemsize
+    for length in shape:
+        expected *= length
+    if dtype.hasobject or expected != len(content) - stream.tell():
+        raise errors.Corrupt("an array in the skops file is not what its header says")
+
+
+def named(schema: Any) -> Iterator[tuple[str, str]]:
+    """Every (loader, module.class) of the tree, without recursion."""
+    waiting = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting.extend(node)
+        elif isinstance(node, dict):
+            if "__loader__" in node:
+                yield str(node["__loader__"]), f"{node['__module__']}.{node['__class__']}"
+            waiting.extend(node.values())

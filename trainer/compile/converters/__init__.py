@@ -1,0 +1,123 @@
+"""Our own converters, and how skl2onnx learns of them.
+
+Each replaces or adds to skl2onnx's: where its own fails, computes in float32 only, or is slow
+(docs/decisions has the measurements). Everything else of the pipeline is skl2onnx's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from skl2onnx import update_registered_converter
+from sklearn import cross_decomposition, discriminant_analysis, ensemble, impute, linear_model, preprocessing, svm, tree
+
+from trainer.compile.converters import encoders, linear, preparing, trees
+from trainer.compile.converters.emit import ML, PRECISION, NotCompilable
+
+__all__ = ["ML", "PRECISION", "NotCompilable", "register"]
+
+Function = Callable[..., None]
+
+_STEPS: dict[type, tuple[Function, Function]] = {
+    impute.SimpleImputer: (preparing.imputer_shape, preparing.imputer),
+    preprocessing.StandardScaler: (preparing.same_shape, preparing.scaler),
+    preprocessing.RobustScaler: (preparing.same_shape, preparing.scaler),
+    preprocessing.MaxAbsScaler: (preparing.same_shape, preparing.scaler),
+    preprocessing.MinMaxScaler: (preparing.same_shape, preparing.range_scaler),
+    preprocessing.OneHotEncoder: (encoders.shape, encoders.encoder),
+    preprocessing.OrdinalEncoder: (encoders.shape, encoders.encoder),
+    preprocessing.TargetEncoder: (encoders.shape, encoders.encoder),
+}
+
+_LINEAR_REGRESSORS = (
+    linear_model.ARDRegression,
+    linear_model.BayesianRidge,
+    linear_model.ElasticNet,
+    linear_model.ElasticNetCV,
+    linear_model.HuberRegressor,
+    linear_model.Lars,
+    linear_model.LarsCV,
+    linear_model.Lasso,
+    linear_model.LassoCV,
+    linear_model.LassoLars,
+    linear_model.LassoLarsCV,
+    linear_model.LassoLarsIC,
+    linear_model.LinearRegression,
+    linear_model.OrthogonalMatchingPursuit,
+    linear_model.OrthogonalMatchingPursuitCV,
+    linear_model.PassiveAggressiveRegressor,
+    linear_model.QuantileRegressor,
+    linear_model.Ridge,
+    linear_model.RidgeCV,
+    linear_model.SGDRegressor,
+    linear_model.TheilSenRegressor,
+    svm.LinearSVR,
+)
+
+_LINEAR_CLASSIFIERS = (
+    discriminant_analysis.LinearDiscriminantAnalysis,
+    linear_model.LogisticRegression,
+    linear_model.LogisticRegressionCV,
+    linear_model.PassiveAggressiveClassifier,
+    linear_model.Perceptron,
+    linear_model.RidgeClassifier,
+    linear_model.RidgeClassifierCV,
+    linear_model.SGDClassifier,
+    svm.LinearSVC,
+)
+
+_REGRESSORS: dict[type, Function] = {
+    **dict.fromkeys(_LINEAR_REGRESSORS, linear.regressor),
+    linear_model.GammaRegressor: linear.logarithmic_regressor,
+    linear_model.PoissonRegressor: linear.logarithmic_regressor,
+    linear_model.TweedieRegressor: linear.logarithmic_regressor,
+    cross_decomposition.CCA: linear.centred_regressor,
+    cross_decomposition.PLSCanonical: linear.centred_regressor,
+    cross_decomposition.PLSRegression: linear.centred_regressor,
+    tree.DecisionTreeRegressor: trees.forest_regressor,
+    tree.ExtraTreeRegressor: trees.forest_regressor,
+    ensemble.RandomForestRegressor: trees.forest_regressor,
+    ensemble.ExtraTreesRegressor: trees.forest_regressor,
+    ensemble.BaggingRegressor: trees.forest_regressor,
+    ensemble.GradientBoostingRegressor: trees.boosting_regressor,
+    ensemble.HistGradientBoostingRegressor: trees.histogram_regressor,
+}
+
+_CLASSIFIERS: dict[type, Function] = {
+    **dict.fromkeys(_LINEAR_CLASSIFIERS, linear.classifier),
+    tree.DecisionTreeClassifier: trees.forest_classifier,
+    tree.ExtraTreeClassifier: trees.forest_classifier,
+    ensemble.RandomForestClassifier: trees.forest_classifier,
+    ensemble.ExtraTreesClassifier: trees.forest_classifier,
+    ensemble.BaggingClassifier: trees.forest_classifier,
+    ensemble.AdaBoostClassifier: trees.voting_classifier,
+    ensemble.GradientBoostingClassifier: trees.boosting_classifier,
+    ensemble.HistGradientBoostingClassifier: trees.histogram_classifier,
+}
+
+_CLASSIFIER_OPTIONS: dict[str, list[Any]] = {
+    "zipmap": [True, False, "columns"],
+    "raw_scores": [True, False],
+    "nocl": [True, False],
+    "output_class_labels": [False, True],
+}
+
+
+@lru_cache(maxsize=1)
+def register() -> None:
+    """Tell skl2onnx, once per process."""
+    for model, (shape, convert) in _STEPS.items():
+        parser = encoders.parse if convert is encoders.encoder else None
+        update_registered_converter(model, f"Warren{model.__name__}", shape, convert, parser=parser)
+    for model, convert in _REGRESSORS.items():
+        update_registered_converter(model, f"Warren{model.__name__}", trees.regressor_shape, convert)
+    for model, convert in _CLASSIFIERS.items():
+        update_registered_converter(
+            model,
+            f"Warren{model.__name__}",
+            trees.classifier_shape,
+            convert,
+            options=_CLASSIFIER_OPTIONS,
+        )
