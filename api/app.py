@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from api import lifespan, openapi, problems
 from api.edge import Edge
 from api.predict import route
-from api.routes import docs, health, models
+from api.routes import datasets, docs, health, jobs, models, train
 from wire.settings import Settings, load
 
 API_VERSION = "1"
@@ -66,6 +66,6 @@ def create_app(settings: Settings | None = None) -> Gateway:
     app = Gateway(settings or load())
     problems.install(app)
     app.add_middleware(Edge)
-    for router in (models.router, health.router, docs.router):
-        app.include_router(router)
+    for module in (train, jobs, datasets, models, health, docs):
+        app.include_router(module.router)
     return app

@@ -26,6 +26,10 @@ PIECE_S: Final = 10.0
 """Seconds one piece may take; the first one has its whole file verified."""
 
 
+class BrokenOff(Exception):
+    """A download that cannot go on; its answer has begun, so its connection has to end."""
+
+
 class Wanted(NamedTuple):
     """Which file of which version."""
 
@@ -60,25 +64,28 @@ async def stream(rpc: AsyncRpcClient, wanted: Wanted, request_id: str) -> Respon
 async def _pieces(
     rpc: AsyncRpcClient, wanted: Wanted, first: messages.FilePiece, request_id: str
 ) -> AsyncIterator[bytes]:
-    """The bytes of a file. Raises errors.WarrenError to break the answer off."""
+    """The bytes of a file. Raises BrokenOff."""
     digest = hashlib.sha256()
     piece, sent = first, 0
-    while True:
-        if (piece.total_bytes, piece.sha256) != (first.total_bytes, first.sha256):
-            raise errors.ModelCorrupt("The file changed while it was read.")
+    while sent + len(piece.data) < first.total_bytes:
+        if not piece.data or piece.sha256 != first.sha256:
+            raise _broken_off(wanted)
         digest.update(piece.data)
-        done = sent + len(piece.data)
-        if done >= first.total_bytes:
-            break
-        if not piece.data:
-            raise errors.InternalError("a piece without bytes")
+        sent += len(piece.data)
         yield piece.data
-        sent = done
-        piece = await _piece(rpc, wanted, sent, request_id)
-    if done != first.total_bytes or digest.hexdigest() != first.sha256:
-        logs.log("model.corrupt", level="ERROR", model=wanted.model, version=wanted.version, file=wanted.file)
-        raise errors.ModelCorrupt("The file is not what its manifest says.")
+        try:
+            piece = await _piece(rpc, wanted, sent, request_id)
+        except errors.WarrenError as error:
+            raise BrokenOff from error
+    digest.update(piece.data)
+    if sent + len(piece.data) != first.total_bytes or digest.hexdigest() != first.sha256:
+        raise _broken_off(wanted)
     yield piece.data
+
+
+def _broken_off(wanted: Wanted) -> BrokenOff:
+    logs.log("model.corrupt", level="ERROR", model=wanted.model, version=wanted.version, file=wanted.file)
+    return BrokenOff("The file is not what its manifest says.")
 
 
 async def _piece(rpc: AsyncRpcClient, wanted: Wanted, offset: int, request_id: str) -> messages.FilePiece:

@@ -21,6 +21,7 @@ from wire import errors
 
 _REFS = "#/components/schemas/{name}"
 _COMPONENTS = "x-components"
+_FASTAPIS_OWN = ("HTTPValidationError", "ValidationError")
 
 Problems = Sequence[type[errors.WarrenError]]
 """Kinds of errors a call may answer with."""
@@ -161,14 +162,21 @@ def document(app: FastAPI, raw_paths: Mapping[str, Mapping[str, Any]]) -> dict[s
     """
     page = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     page["paths"] = {**{path: dict(item) for path, item in raw_paths.items()}, **page.get("paths", {})}
-    schemas: dict[str, Any] = {}
+    schemas: dict[str, Any] = page.get("components", {}).get("schemas", {})
     for item in page["paths"].values():
-        for method, described in list(item.items()):
-            if isinstance(described, dict) and _COMPONENTS in described:
-                schemas |= described[_COMPONENTS]
-                item[method] = {key: value for key, value in described.items() if key != _COMPONENTS}
-    page["components"] = {"schemas": dict(sorted(schemas.items()))}
+        for method, described in item.items():
+            schemas |= described.get(_COMPONENTS, {})
+            item[method] = _finished(described)
+    page["components"] = {"schemas": {name: schemas[name] for name in sorted(schemas) if name not in _FASTAPIS_OWN}}
     return page
+
+
+def _finished(described: Mapping[str, Any]) -> dict[str, Any]:
+    """An operation as it is shown: schemas lifted out, FastAPI's form of a 422 replaced by ours."""
+    answers = dict(described["responses"])
+    if any(name in str(answers.get("422")) for name in _FASTAPIS_OWN):
+        answers["422"] = problem_answers((errors.BadInput,))[422]
+    return {**{key: value for key, value in described.items() if key != _COMPONENTS}, "responses": answers}
 
 
 def raw_operation(summary: str, description: str, tag: str, declared: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.ledger import Ledger
+from api.predict.coalescer import Coalescer
 from api.presence import Consumers
+from wire.async_client import AsyncRpcClient
 from wire.settings import Settings
-
-if TYPE_CHECKING:
-    from api.ledger import Ledger
-    from api.predict.coalescer import Coalescer
-    from wire.async_client import AsyncRpcClient
 
 SCOPES = frozenset({"predict", "train", "admin"})
 """Everything a caller may be allowed."""

@@ -238,16 +238,18 @@ class Coalescer:
     async def _watch_consumers(self) -> None:
         """Ask every consumers_poll_s; while nobody predicts, waiting and new requests fail at once."""
         while True:
+            error: errors.WarrenError | None = None
             try:
                 state = await self._rpc.queue_state(topology.PREDICT)
-                none = errors.Unroutable("No predictor is running at the moment.")
-                self._nobody = None if state.consumers else none
-            except errors.WarrenError as error:
-                self._nobody = error
+                self._nobody = None if state.consumers else errors.Unroutable("No predictor is running at the moment.")
+                error = self._nobody
+            except errors.WarrenError as failure:
+                # Not remembered: the client itself knows when it is connected again.
+                self._nobody, error = None, failure
             except Exception:
                 logs.log("probe.failed", level="ERROR", exc_info=True, queue=topology.PREDICT)
-            if self._nobody is not None:
-                self._fail_all(self._nobody)
+            if error is not None:
+                self._fail_all(error)
             await asyncio.sleep(self._limits.consumers_poll_s)
 
 

@@ -7,7 +7,7 @@ Barroso, The Tail at Scale, 2013), and a budget keeps copies from feeding an ove
 
 from __future__ import annotations
 
-FLOOR_S = 0.1
+FLOOR_S = 0.2
 """Patience in seconds never falls below this: on a busy machine a pause of tens of ms is no fault."""
 UNKNOWN_S = 0.5
 """Patience in seconds before anything was measured: a first batch may load its model."""

@@ -1,0 +1,245 @@
+"""What a caller sees when processes die, freeze or are not there: each docstring says what happens."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from api import metrics
+from tests.integration.predict.conftest import OpenReplica, PredictorProcess, Replica, until
+from tests.integration.predict.scripted import ScriptedPredictor
+from tests.integration.predict.test_batching import held, seen
+from tests.rabbit import Rabbit
+from wire import settings, telemetry, topology
+
+StartProcess = Callable[..., PredictorProcess]
+
+
+def counted(counter: telemetry.Counter) -> float:
+    return sum(sample.value for metric in counter.collect() for sample in metric.samples if "_total" in sample.name)
+
+
+async def consumers(replica: Replica, count: int) -> None:
+    """Wait until the broker shows so many predictors."""
+
+    async def reached() -> bool:
+        state = await replica.app.state.gateway.rpc.queue_state(topology.PREDICT)
+        return bool(state.consumers == count)
+
+    await until(reached, f"{count} predictors")
+
+
+async def refused_with(replica: Replica, code: str) -> httpx.Response:
+    """Wait until a prediction is refused with this code, and give the answer."""
+    answers: list[httpx.Response] = []
+
+    async def refused() -> bool:
+        answers.append(await replica.predict([[1]]))
+        return bool(answers[-1].json().get("code") == code)
+
+    await until(refused, f"refused with {code}")
+    return answers[-1]
+
+
+async def answering_again(replica: Replica) -> None:
+    """Wait until predictions are answered."""
+
+    async def answered() -> bool:
+        return (await replica.predict([[4]])).status_code == 200
+
+    await until(answered, "predictions are answered again")
+
+
+async def timed(task: Any) -> tuple[httpx.Response, float]:
+    started_at = time.monotonic()
+    answer = await task
+    return answer, time.monotonic() - started_at
+
+
+async def test_without_a_predictor_the_answer_is_503_within_a_second(open_replica: OpenReplica) -> None:
+    """Nobody consumes the queue; the broker would keep the message until its expiration."""
+    async with open_replica() as replica:
+        first, first_s = await timed(replica.predict([[1]], timeout_ms=20_000))
+        later, later_s = await timed(replica.predict([[1]], timeout_ms=20_000))
+    assert (first.status_code, later.status_code) == (503, 503)
+    assert first.json()["code"] == later.json()["code"] == "unroutable"
+    assert int(first.headers["retry-after"]) >= 1
+    assert first_s < 1.0
+    assert later_s < 1.0
+
+
+async def test_waiting_requests_are_answered_when_the_last_predictor_dies(
+    open_replica: OpenReplica, start_process: StartProcess
+) -> None:
+    """The only predictor is killed with a batch in its hands; nobody is left to take it over."""
+    async with open_replica() as replica:
+        one = start_process()
+        await consumers(replica, 1)
+        busy = [asyncio.create_task(replica.predict([["nap"]], timeout_ms=20_000)) for _ in range(4)]
+        await held(replica, 4)
+        one.process.kill()
+        answers = await asyncio.wait_for(asyncio.gather(*busy), 5)
+    assert {answer.status_code for answer in answers} == {503}
+
+
+async def test_killed_predictors_work_goes_to_another(
+    open_replica: OpenReplica, start_process: StartProcess, broker: settings.Broker
+) -> None:
+    """A predictor dies with a batch; the broker gives it to another, which asks for it one by one."""
+    alone = counted(metrics.retried_alone)
+    async with open_replica(deadline_ms=20_000) as replica:
+        doomed = start_process("holding")
+        await consumers(replica, 1)
+        tasks = [asyncio.create_task(replica.predict([[number]])) for number in range(20)]
+        await held(replica, 20)
+        survivor = ScriptedPredictor(broker).start()
+        await consumers(replica, 2)
+        doomed.process.kill()
+        answers = await asyncio.gather(*tasks)
+        survivor.stop()
+    assert [answer.json().get("predictions") for answer in answers] == [[number] for number in range(20)]
+    assert counted(metrics.retried_alone) - alone == 20
+
+
+async def test_a_poisonous_row_ends_two_predictors_and_takes_no_neighbour_along(
+    open_replica: OpenReplica, start_process: StartProcess
+) -> None:
+    """The batch kills one predictor; sent alone the bad row kills a second; the third says so."""
+    crashed = counted(metrics.crashed)
+    async with open_replica(deadline_ms=25_000) as replica:
+        processes = [start_process() for _ in range(3)]
+        await consumers(replica, 3)
+        answers = await asyncio.gather(
+            replica.predict([[1]]), replica.predict([["crash"]]), replica.predict([[2]]), replica.predict([[3]])
+        )
+        alive = sum(one.process.poll() is None for one in processes)
+    assert [answer.status_code for answer in answers] == [200, 500, 200, 200]
+    assert answers[1].json()["code"] == "inference_crashed"
+    assert alive == 1
+    assert counted(metrics.crashed) == crashed + 1
+
+
+async def test_a_frozen_predictor_is_hidden_by_a_second_copy(
+    open_replica: OpenReplica, start_process: StartProcess
+) -> None:
+    """A stopped process keeps its connection and what it was given; a copy goes to another one."""
+    hedges = counted(metrics.hedges)
+    async with open_replica(deadline_ms=10_000) as replica:
+        frozen, healthy = start_process(), start_process()
+        await consumers(replica, 2)
+        os.kill(frozen.process.pid, signal.SIGSTOP)
+        answers = [await replica.predict([[number]]) for number in range(12)]
+        assert healthy.process.poll() is None
+    assert [answer.json().get("predictions") for answer in answers] == [[number] for number in range(12)]
+    # Prefetch 2: the frozen one is given two batches and no more.
+    assert 1 <= counted(metrics.hedges) - hedges <= 2
+
+
+async def test_each_request_has_its_own_deadline_within_a_batch(
+    open_replica: OpenReplica, predictor: ScriptedPredictor
+) -> None:
+    """The batch is still under way when one of its requests runs out of time."""
+    async with open_replica() as replica:
+        predictor.gate.clear()
+        patient = asyncio.create_task(replica.predict([[1]], timeout_ms=20_000))
+        hasty, hasty_s = await timed(replica.predict([[2]], timeout_ms=300))
+        assert not patient.done()
+        predictor.gate.set()
+        assert (await patient).json()["predictions"] == [1]
+    assert hasty.status_code == 504
+    assert hasty.json()["code"] == "deadline_exceeded"
+    assert 0.3 <= hasty_s <= 0.5
+
+
+async def test_expired_requests_never_reach_a_predictor(
+    open_replica: OpenReplica, predictor: ScriptedPredictor
+) -> None:
+    """They wait behind a batch, and their time is over before it ends."""
+    async with open_replica() as replica:
+        predictor.gate.clear()
+        first = asyncio.create_task(replica.predict([[1]], timeout_ms=20_000))
+        await seen(predictor)
+        late = await asyncio.gather(*(replica.predict([[2]], timeout_ms=100) for _ in range(5)))
+        predictor.gate.set()
+        assert (await first).status_code == 200
+        assert (await replica.predict([[3]])).json()["predictions"] == [3]
+    assert {answer.status_code for answer in late} == {504}
+    assert [[2]] not in [row for _, rows in predictor.batches for row in rows]
+
+
+async def raw_request(replica: Replica, body: bytes, leave: asyncio.Event) -> list[Any]:
+    """A prediction by bare ASGI whose client leaves when told to; what was sent to it."""
+    sent: list[Any] = []
+    parts = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive() -> Any:
+        for part in parts:
+            return part
+        await leave.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"", "headers": headers}
+    await replica.app(scope, receive, send)
+    return sent
+
+
+async def test_a_client_that_leaves_gives_its_place_free(
+    open_replica: OpenReplica, predictor: ScriptedPredictor
+) -> None:
+    """It waits behind a batch when its connection closes: its rows are never sent."""
+    async with open_replica() as replica:
+        predictor.gate.clear()
+        leave = asyncio.Event()
+        first = asyncio.create_task(replica.predict([[1]], timeout_ms=20_000))
+        await seen(predictor)
+        gone = asyncio.create_task(raw_request(replica, b'{"model":"m","instances":[[1234]]}', leave))
+        await held(replica, 2)
+        leave.set()
+        assert await asyncio.wait_for(gone, 5) == []
+        assert replica.held == 1
+        predictor.gate.set()
+        assert (await first).status_code == 200
+        assert (await replica.predict([[3]])).status_code == 200
+    assert [[1234]] not in [row for _, rows in predictor.batches for row in rows]
+
+
+async def test_a_restarted_broker_costs_503s_and_nothing_else(
+    open_replica: OpenReplica, predictor: ScriptedPredictor, rabbitmq: Rabbit
+) -> None:
+    """Connections are lost; what was under way fails at once, and later requests are answered again."""
+    async with open_replica(deadline_ms=10_000) as replica:
+        assert (await replica.predict([[1]])).status_code == 200
+        predictor.gate.clear()
+        caught = asyncio.create_task(replica.predict([[2]]))
+        await seen(predictor)
+        with rabbitmq.stopped():
+            during = await refused_with(replica, "broker_unavailable")
+            answered, answered_s = await timed(replica.predict([[3]]))
+            assert (await asyncio.wait_for(caught, 5)).status_code == 503
+            predictor.gate.set()
+        await answering_again(replica)
+    assert during.status_code == answered.status_code == 503
+    assert answered_s < 1.0
+
+
+async def test_a_broker_alarm_is_answered_with_503_within_a_second(
+    open_replica: OpenReplica, predictor: ScriptedPredictor, rabbitmq: Rabbit
+) -> None:
+    """Out of memory, the broker stops reading from whoever publishes; nothing would be confirmed."""
+    async with open_replica(deadline_ms=10_000) as replica:
+        assert (await replica.predict([[1]])).status_code == 200
+        with rabbitmq.alarm():
+            answer, answer_s = await timed(refused_with(replica, "broker_unavailable"))
+        await answering_again(replica)
+    assert answer.status_code == 503
+    assert answer_s < 3.0

@@ -1,0 +1,175 @@
+"""The batching policy: a pure machine, so its promises are checked on thousands of drawn histories."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from api.predict.policy import SHARE, Entry, Policy, Reference
+from wire import errors
+from wire.settings import Predict
+
+
+def reference(model: str = "m") -> Reference:
+    return Reference(model, 0, "champion")
+
+
+def policy(**limits: int) -> Policy[Entry]:
+    return Policy(Predict(**limits))
+
+
+def entry(model: str = "m", rows: int = 1, size_bytes: int = 10) -> Entry:
+    return Entry(reference(model), rows, size_bytes)
+
+
+def test_an_idle_lane_sends_at_once_and_a_busy_one_waits() -> None:
+    books = policy(batches_in_flight=1)
+    first, second, third = entry(), entry(), entry()
+    books.admit(first)
+    assert books.take(reference()) == [first]
+    books.admit(second)
+    books.admit(third)
+    assert books.take(reference()) == []
+    assert books.landed(reference())
+    assert books.take(reference()) == [second, third]
+
+
+def test_as_many_batches_are_under_way_as_the_setting_says() -> None:
+    books = policy(batches_in_flight=2)
+    for expected in (1, 1, 0):
+        books.admit(entry())
+        assert len(books.take(reference())) == expected
+
+
+def test_lanes_do_not_wait_for_each_other() -> None:
+    books = policy()
+    books.admit(entry("busy"))
+    assert books.take(reference("busy"))
+    books.admit(entry("busy"))
+    books.admit(entry("other"))
+    assert books.take(reference("busy")) == []
+    assert len(books.take(reference("other"))) == 1
+
+
+def test_a_request_beyond_every_bound_of_a_batch_travels_alone() -> None:
+    books = policy(batch_rows=10, batch_bytes=100)
+    large, small = entry(rows=50, size_bytes=500), entry()
+    books.admit(large)
+    books.admit(small)
+    assert books.take(reference()) == [large]
+
+
+def test_a_released_entry_is_not_sent() -> None:
+    books = policy()
+    gone, stays = entry(), entry()
+    books.admit(gone)
+    books.admit(stays)
+    books.release(gone)
+    books.release(gone)
+    assert books.take(reference()) == [stays]
+    assert books.held == 1
+
+
+def test_a_lane_whose_waiting_entries_all_left_sends_nothing() -> None:
+    books = policy()
+    one = entry()
+    books.admit(one)
+    books.release(one)
+    assert books.take(reference()) == []
+    assert books.lanes == 0
+
+
+def test_one_model_cannot_fill_the_room_and_another_finds_some() -> None:
+    books = policy(waiting_requests=100)
+    admitted = 0
+    for _ in range(101):
+        with contextlib.suppress(errors.Overloaded):
+            books.admit(entry("busy"))
+            admitted += 1
+    assert admitted == 80
+    books.admit(entry("other"))
+
+
+def test_bytes_are_bounded_too() -> None:
+    books = policy(waiting_bytes=1000)
+    books.admit(entry(size_bytes=700))
+    with pytest.raises(errors.Overloaded):
+        books.admit(entry("other", size_bytes=301))
+    with pytest.raises(errors.Overloaded):
+        books.admit(entry(size_bytes=200))
+    books.admit(entry("other", size_bytes=200))
+
+
+def test_a_refused_first_entry_leaves_no_lane_behind() -> None:
+    books = policy(waiting_bytes=10)
+    with pytest.raises(errors.Overloaded):
+        books.admit(entry(size_bytes=11))
+    assert books.lanes == 0
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("admit"), st.sampled_from("abc"), st.integers(1, 30), st.integers(1, 200)),
+        st.tuples(st.just("take"), st.sampled_from("abc"), st.just(0), st.just(0)),
+        st.tuples(st.just("land"), st.sampled_from("abc"), st.just(0), st.just(0)),
+        st.tuples(st.just("leave"), st.sampled_from("abc"), st.integers(0, 50), st.just(0)),
+    ),
+    max_size=120,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(EVENTS, st.integers(1, 3))
+def test_in_any_history_every_bound_holds_and_order_is_kept(
+    events: list[tuple[str, str, int, int]], in_flight: int
+) -> None:
+    limits = Predict(
+        batches_in_flight=in_flight, batch_rows=40, batch_bytes=400, batch_requests=4, waiting_requests=20,
+        waiting_bytes=2000,
+    )  # fmt: skip
+    books: Policy[Entry] = Policy(limits)
+    waiting: dict[str, list[Entry]] = {name: [] for name in "abc"}
+    flying: dict[str, list[list[Entry]]] = {name: [] for name in "abc"}
+    for event, name, number, size in events:
+        if event == "admit":
+            new = entry(name, rows=number, size_bytes=size)
+            free = limits.waiting_requests - books.held
+            try:
+                books.admit(new)
+            except errors.Overloaded:
+                own = len(waiting[name]) + sum(map(len, flying[name]))
+                assert own >= SHARE * free or books.held_bytes + size * (SHARE + 1) > limits.waiting_bytes / SHARE
+            else:
+                waiting[name].append(new)
+        elif event == "take":
+            batch = books.take(reference(name))
+            assert batch == waiting[name][: len(batch)], "oldest first"
+            assert bool(batch) == (bool(waiting[name]) and len(flying[name]) < in_flight), "no needless wait"
+            assert len(batch) <= limits.batch_requests
+            assert len(batch) <= 1 or sum(one.rows for one in batch) <= limits.batch_rows
+            assert len(batch) <= 1 or sum(one.size_bytes for one in batch) <= limits.batch_bytes
+            if batch:
+                del waiting[name][: len(batch)]
+                flying[name].append(batch)
+        elif event == "land" and flying[name]:
+            done = flying[name].pop(0)
+            assert books.landed(reference(name)) == bool(waiting[name])
+            for one in done:
+                books.release(one)
+        elif event == "leave" and waiting[name]:
+            books.release(waiting[name].pop(number % len(waiting[name])))
+        everyone = [one for line in waiting.values() for one in line]
+        everyone += [one for lane in flying.values() for batch in lane for one in batch]
+        assert books.held == len(everyone) <= limits.waiting_requests
+        assert books.held_bytes == sum(one.size_bytes for one in everyone) <= limits.waiting_bytes
+    for name in "abc":
+        for batch in flying[name]:
+            books.landed(reference(name))
+            for one in batch:
+                books.release(one)
+        for one in waiting[name]:
+            books.release(one)
+    assert (books.held, books.held_bytes, books.lanes) == (0, 0, 0)
