@@ -1,0 +1,1 @@
+"""HTTP in, AMQP out: between Nginx and the broker. Knows no model and opens no model file."""

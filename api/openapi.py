@@ -19,6 +19,8 @@ from starlette.responses import Response
 from api import problems, refusals
 from wire import errors
 
+JSON = "application/json"
+"""The media type of every body and answer that is not said to have another."""
 _REFS = "#/components/schemas/{name}"
 _COMPONENTS = "x-components"
 _FASTAPIS_OWN = ("HTTPValidationError", "ValidationError")
@@ -79,7 +81,7 @@ def operation(
     status: int = 200,
     body: Any = None,
     problems: Problems = (),
-    answer_media: str = "application/json",
+    answer_media: str = JSON,
     headers: Mapping[str, str] | None = None,
     example: Any = None,
     also: Mapping[int, Any] | None = None,
@@ -96,44 +98,39 @@ def operation(
     others = dict(also or {})
     schemas, components = _schemas([kind for kind in (*others.values(), body, answer) if kind is not None])
     extra: dict[str, Any] = {_COMPONENTS: components}
-    kinds = [*problems, *ANYWHERE, *(OF_BODIES if body is not None else ())]
     if body is not None:
-        content: dict[str, Any] = {"schema": schemas[len(others)]}
-        if example is not None:
-            content["example"] = example
-        extra["requestBody"] = {"required": True, "content": {"application/json": content}}
+        extra["requestBody"] = _required(schemas[id(body)], example)
     if parameters:
         extra["parameters"] = list(parameters)
-    good: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": _documented(headers)}
-    if answer_media != "application/json":
-        good["content"] = {answer_media: {"schema": {"type": "string", "format": "binary"}}}
-    elif answer is not None:
-        good["content"] = {answer_media: {"schema": schemas[-1]}}
-    alternatives = {
-        other: {
-            "description": HTTPStatus(other).phrase,
-            "headers": REQUEST_ID,
-            "content": {"application/json": {"schema": schema}},
-        }
-        for other, schema in zip(others, schemas, strict=False)
-    }
-    return {
-        "status_code": status,
-        "response_class": Response,
-        "response_model": None,
-        "responses": {status: good, **problem_answers(kinds), **alternatives},
-        "openapi_extra": extra,
-    }
+    kinds = [*problems, *ANYWHERE, *(OF_BODIES if body is not None else ())]
+    responses = problem_answers(kinds)
+    responses[status] = _good(status, schemas.get(id(answer)), answer_media, headers)
+    for other, kind in others.items():
+        responses[other] = _good(other, schemas[id(kind)], JSON, None)
+    own = {"status_code": status, "response_class": Response, "response_model": None}
+    return {**own, "responses": dict(sorted(responses.items())), "openapi_extra": extra}
 
 
-def _schemas(kinds: Sequence[Any]) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
-    schemas, components = msgspec.json.schema_components([*kinds, problems.Problem], ref_template=_REFS)
-    return schemas[:-1], components
+def _required(schema: Any, example: Any) -> dict[str, Any]:
+    shown = {} if example is None else {"example": example}
+    return {"required": True, "content": {JSON: {"schema": schema, **shown}}}
 
 
-def _documented(headers: Mapping[str, str] | None) -> dict[str, Any]:
+def _good(status: int, schema: Any, media: str, headers: Mapping[str, str] | None) -> dict[str, Any]:
+    """An answer that is no problem: JSON of a schema, bytes of another media type, or nothing."""
     own = {name: {"description": text, "schema": {"type": "string"}} for name, text in (headers or {}).items()}
-    return {**REQUEST_ID, **own}
+    described: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": {**REQUEST_ID, **own}}
+    if media != JSON:
+        described["content"] = {media: {"schema": {"type": "string", "format": "binary"}}}
+    elif schema is not None:
+        described["content"] = {media: {"schema": schema}}
+    return described
+
+
+def _schemas(kinds: Sequence[Any]) -> tuple[dict[int, Any], dict[str, Any]]:
+    """The schema of each type by its ``id``, and the components they refer to."""
+    schemas, components = msgspec.json.schema_components([*kinds, problems.Problem], ref_template=_REFS)
+    return dict(zip(map(id, kinds), schemas, strict=False)), components
 
 
 def problem_answers(kinds: Iterable[type[errors.WarrenError]]) -> dict[int, dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""The prediction path of a replica: from POST /predict to a batch on the broker, and back."""

@@ -1,0 +1,1 @@
+"""The calls of the API, one router per module; each is parsed, asked of one thing, and answered."""
