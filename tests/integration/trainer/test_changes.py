@@ -1,0 +1,201 @@
+"""Aliases, deletions and settlements through a real broker, beside a training that goes on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from model_store import settling, signing
+from model_store.volume import Volume
+from tests.integration.trainer.peers import Predictor, Worker, champion
+from tests.rabbit import Rabbit, wait_until
+from trainer.service import TrainerService
+from wire import errors, messages, settings, topology
+
+Start = Callable[..., TrainerService]
+
+
+@pytest.fixture
+def three(trainer: TrainerService, worker: Worker) -> Worker:
+    """A worker beside a trainer that has published versions 1 (champion), 2 and 3."""
+    for number in (1, 2, 3):
+        worker.train(job_id=f"job-{number}", better=False)
+    return worker
+
+
+def set_alias(worker: Worker, version: int, alias: str = "champion", **fields: int) -> messages.AliasState:
+    change = messages.SetAlias(model="iris", alias=alias, version=version, by="tester", **fields)
+    return worker.change(change, messages.AliasState)
+
+
+def test_an_alias_moves_and_moves_back(three: Worker, volume: Volume) -> None:
+    moved = set_alias(three, 2, expected=1)
+    assert (moved.version, moved.previous, moved.revision) == (2, 1, 2)
+
+    back = three.change(messages.Rollback(model="iris"), messages.AliasState)
+
+    assert (back.version, back.previous) == (1, 2)
+    assert champion(volume) == 1
+
+
+def test_an_alias_moves_only_from_where_it_was_expected(three: Worker, volume: Volume) -> None:
+    with pytest.raises(errors.StaleChampion):
+        set_alias(three, 2, expected=3)
+    with pytest.raises(errors.StaleChampion):
+        set_alias(three, 2, alias="canary", expected=3)
+
+    assert set_alias(three, 1, expected=3).version == 1
+    assert champion(volume) == 1
+
+
+def test_an_alias_is_made_and_removed(three: Worker) -> None:
+    assert set_alias(three, 3, alias="canary", expected=0).revision == 1
+
+    gone = three.change(messages.DeleteAlias(model="iris", alias="canary"), messages.AliasState)
+
+    assert (gone.version, gone.previous) == (0, 3)
+    with pytest.raises(errors.AliasNotFound):
+        three.change(messages.DeleteAlias(model="iris", alias="canary"), messages.AliasState)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (messages.SetAlias(model="none", alias="champion", version=1), errors.ModelNotFound),
+        (messages.SetAlias(model="iris", alias="champion", version=9), errors.VersionNotFound),
+        (messages.SetAlias(model="iris", alias="../x", version=1), errors.BadInput),
+        (messages.SetAlias(model="../x", alias="champion", version=1), errors.BadInput),
+        (messages.SetAlias(model="iris", alias="champion", version=0), errors.BadInput),
+        (messages.Rollback(model="iris"), errors.VersionNotFound),
+        (messages.DeleteVersion(model="iris", version=1), errors.VersionInUse),
+        (messages.DeleteVersion(model="iris", version=9), errors.VersionNotFound),
+        (messages.DeleteModel(model="none"), errors.ModelNotFound),
+    ],
+)
+def test_a_change_that_cannot_be_made_says_why(
+    three: Worker, volume: Volume, change: messages.Message, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind):
+        three.change(change, messages.Message)
+
+    assert champion(volume) == 1
+    assert volume.versions("iris") == [1, 2, 3]
+
+
+def test_a_version_that_fails_verification_gets_no_alias(three: Worker, volume: Volume) -> None:
+    path = volume.version("iris", 2) / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b"Fake", b"Evil"))
+
+    with pytest.raises(errors.ModelCorrupt):
+        set_alias(three, 2)
+    assert champion(volume) == 1
+
+
+def test_an_alias_moves_only_after_every_predictor_has_the_version(
+    three: Worker, volume: Volume, start_predictor: Callable[[str], Predictor], trainer: TrainerService
+) -> None:
+    predictor = start_predictor("one")
+    wait_until(lambda: trainer._presence.present() == {"one"}, "it is known")
+
+    set_alias(three, 2)
+
+    assert predictor.loaded == [("iris", 2)]
+    assert predictor.champion_at_load == [1]
+
+
+def test_an_alias_that_predictors_refuse_as_corrupt_stays(
+    three: Worker, volume: Volume, start_predictor: Callable[[str], Predictor], trainer: TrainerService
+) -> None:
+    start_predictor("one").error = errors.ModelCorrupt("the samples come out differently")
+    wait_until(lambda: trainer._presence.present() == {"one"}, "it is known")
+
+    with pytest.raises(errors.ModelCorrupt, match="samples"):
+        set_alias(three, 2)
+
+    assert champion(volume) == 1
+
+
+def test_predictors_hear_of_what_was_deleted(
+    three: Worker, volume: Volume, start_predictor: Callable[[str], Predictor]
+) -> None:
+    predictor = start_predictor("one")
+
+    three.change(messages.DeleteVersion(model="iris", version=3), messages.Deleted)
+    assert volume.versions("iris") == [1, 2]
+    three.change(messages.DeleteModel(model="iris"), messages.Deleted)
+
+    assert volume.models() == []
+    wait_until(lambda: predictor.forgotten == [("iris", 3), ("iris", 0)], "both are forgotten")
+
+
+def test_a_job_is_settled_with_its_version_or_for_ever_without(three: Worker, volume: Volume) -> None:
+    settled = three.change(messages.Settle(model="iris", job_id="job-2"), messages.Settled)
+    assert (settled.version, settled.metrics) == (2, {"accuracy": 0.5})
+
+    three.change(messages.DeleteVersion(model="iris", version=2), messages.Deleted)
+    settled = three.change(messages.Settle(model="iris", job_id="job-2"), messages.Settled)
+    assert (settled.version, settled.metrics) == (2, {})
+
+    settled = three.change(messages.Settle(model="iris", job_id="never"), messages.Settled)
+    assert settled.version == 0
+    with pytest.raises(errors.Cancelled):
+        three.train(job_id="never")
+
+
+def test_changes_and_settlements_do_not_wait_for_a_training(three: Worker, volume: Volume, tmp_path: Path) -> None:
+    request = three.request(wait_for=str(tmp_path / "go"))
+    with three.training(request) as training:
+        training.until("reading")
+        set_alias(three, 2)
+        settled = three.change(messages.Settle(model="iris", job_id=request.job_id), messages.Settled)
+        (tmp_path / "go").touch()
+        with pytest.raises(errors.Cancelled):
+            training.done()
+
+    assert settled.version == 0
+    assert volume.versions("iris") == [1, 2, 3]
+
+
+def test_of_many_trainers_one_makes_the_changes_and_another_takes_over(
+    start_trainer: Start, worker: Worker, volume: Volume, rabbitmq: Rabbit, broker: settings.Broker
+) -> None:
+    first, _second = start_trainer(), start_trainer()
+    worker.train()
+    worker.train(better=False)
+    assert worker.rpc.queue_state(topology.CHANGES).consumers == 2
+
+    first.stop()
+
+    assert set_alias(worker, 2).version == 2
+    assert champion(volume) == 2
+
+
+def test_versions_beyond_the_limit_go_and_what_an_alias_names_stays(
+    start_trainer: Start, worker: Worker, volume: Volume, config: settings.Settings
+) -> None:
+    first = start_trainer()
+    for number in range(4):
+        worker.train(better=False, job_id=f"job-{number}")
+    first.stop()
+
+    few = settings.Retention(versions_per_model=2, sweep_s=3600)
+    start_trainer(config=config.model_copy(update={"retention": few}))
+
+    wait_until(lambda: volume.versions("iris") == [1, 4], "the champion and the newest are left")
+
+
+def test_what_a_killed_trainer_left_is_cleared_at_the_next_start(
+    start_trainer: Start, volume: Volume, config: settings.Settings
+) -> None:
+    volume.prepare("iris")
+    debris = volume.tmp("iris") / "job-1.000000000000.1.1.aa"
+    debris.mkdir()
+    os.utime(debris, (0, 0))
+
+    start_trainer()
+
+    wait_until(lambda: not debris.exists(), "the debris is gone")
+    assert settling.settle(volume, "iris", "job-1", signing.Verifier(config.paths.verify_key_file)) == 0
