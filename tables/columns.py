@@ -13,7 +13,9 @@ DateForm = Literal["iso", "day_first", "month_first"]
 always read as well."""
 
 COLUMN_TYPES: Final[tuple[str, ...]] = get_args(ColumnType)
+"""Every type a column may have."""
 DATE_FORMS: Final[tuple[str, ...]] = get_args(DateForm)
+"""Every form the dates of a column may be written in."""
 
 
 @dataclass(frozen=True)

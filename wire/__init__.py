@@ -1,0 +1,1 @@
+"""What two processes must agree on to talk: messages, topology, RPC, errors, settings, telemetry."""

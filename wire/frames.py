@@ -20,8 +20,11 @@ import msgspec
 from wire import errors
 
 BATCH_TYPE = "predict.batch"
+"""The AMQP type of a batch."""
 REPLY_TYPE = "predict.reply"
+"""The AMQP type of its answer."""
 SCHEMA = 1
+"""The version of this format; readers refuse any other."""
 
 Encoding = Literal["json"]
 """How a request's rows are written. ``json``: the value of ``instances`` as it came: an array of

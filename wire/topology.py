@@ -16,6 +16,7 @@ from typing import Literal
 
 Role = Literal["api", "worker", "trainer", "predictor"]
 ROLES: tuple[Role, ...] = ("api", "worker", "trainer", "predictor")
+"""Every kind of process that connects to the broker; each has a user of its own."""
 
 JOBS = "warren.jobs.v1"
 """Celery's queue: one message per accepted job."""
@@ -75,6 +76,7 @@ EXCHANGES: tuple[Exchange, ...] = (
     Exchange(ANNOUNCE, "fanout", ("trainer",), ("predictor",)),
     Exchange(PRESENCE, "fanout", ("predictor",), ("trainer",)),
 )
+"""Every exchange, and who may publish to it."""
 
 QUEUES: tuple[Queue, ...] = (
     Queue(JOBS, ("worker", "api"), {"x-max-length": 100_000, **_REJECT}),
@@ -85,6 +87,7 @@ QUEUES: tuple[Queue, ...] = (
     Queue(MODELS, ("predictor",), {"x-max-length": 1_000, **_REJECT}),
     Queue(DEAD, ("worker",), {"x-max-length": 10_000}),
 )
+"""Every shared queue, and who may read it."""
 
 
 def reply_queue(role: Role, process_id: str) -> str:

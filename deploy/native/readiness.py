@@ -38,9 +38,9 @@ def wait(layout: Layout, supervisor: Supervisor, programs: Sequence[Program], ti
                 failing_since.setdefault(name, now)
             elif state == "RUNNING":
                 failing_since.pop(name, None)
-        hopeless = [name for name, since in failing_since.items() if now - since > _HOPELESS_S]
+        hopeless = any(now - since > _HOPELESS_S for since in failing_since.values())
         if now > end or hopeless or not states:
-            names = hopeless or [program.name for program in waiting if not answers(program.ready_url)]
+            names = [program.name for program in waiting if not answers(program.ready_url)]
             raise DeploymentError(_report(layout, states, names))
         time.sleep(_PAUSE_S)
 
