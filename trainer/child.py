@@ -41,6 +41,7 @@ _SERVED = {"onnx": "model.onnx", "skops": "model.skops"}
 _SAMPLES = "samples.json"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BLOCK_BYTES = 1024 * 1024
+_STDOUT, _STDERR = 1, 2
 
 
 def main(arguments: list[str]) -> int:
@@ -79,13 +80,16 @@ def _failed(error: errors.WarrenError) -> ChildResult:
 
 def _train(spec: ChildSpec, draft: Path, progress: Progress) -> ChildResult:
     # Imported here, so that running out of memory or a broken library ends with a result too.
+    from threadpoolctl import threadpool_limits
+
     from trainer import comparison, fit
 
     progress.stage("reading")
     table, digest = _read(spec)
     fitted = fit.fit(table, spec.request, progress)
     progress.stage("compiling")
-    compiled = _compile(fitted)
+    with threadpool_limits(1):
+        compiled = _compile(fitted)
     compared = comparison.compare(spec, fitted, table, digest)
     progress.stage("writing")
     files = _write(draft, fitted, compiled, spec.request.target)
@@ -172,11 +176,11 @@ def _cap_memory(memory_bytes: int) -> None:
 
 def _own_output() -> Callable[[ChildProgress], None]:
     """Keep standard output for progress: what a library prints goes to standard error."""
-    lines = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    lines = os.dup(_STDOUT)
+    os.dup2(_STDERR, _STDOUT)
 
     def emit(progress: ChildProgress) -> None:
-        lines.write(msgspec.json.encode(progress) + b"\n")
+        os.write(lines, msgspec.json.encode(progress) + b"\n")
 
     return emit
 

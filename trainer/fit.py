@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sklearn.base import clone
+from threadpoolctl import threadpool_limits
 
 from trainer import auto, judgement, pipeline, preparation, search
 from trainer.metrics import Predicted
@@ -42,7 +43,13 @@ class Fitted:
 
 def fit(table: TypedTable, request: messages.TrainRequest, progress: Progress | None = None) -> Fitted:
     """Train as the request says. Raises errors.TrainingFailed with a sentence that says what to change."""
-    progress = progress or silent()
+    # One thread: on cores that others use too, threads that wait for each other cost many times
+    # what they gain, and sums in another order have other last bits.
+    with threadpool_limits(1):
+        return _fit(table, request, progress or silent())
+
+
+def _fit(table: TypedTable, request: messages.TrainRequest, progress: Progress) -> Fitted:
     progress.stage("preparing")
     prepared = preparation.prepare(table, request)
     warned = Warned()

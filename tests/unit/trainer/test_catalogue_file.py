@@ -56,7 +56,9 @@ def test_a_repeatable_seed_and_one_process_are_filled_in() -> None:
     ("classes", "label", "index"),
     [(("no", "yes"), "yes", 1), ((1, 2, 5), "5", 2), ((0.5, 2), "2", 1), ((False, True), "true", 1)],
 )
-def test_parameters_that_name_classes_are_translated_to_indices(classes: tuple[Any, ...], label: str, index: int) -> None:
+def test_parameters_that_name_classes_are_translated_to_indices(
+    classes: tuple[Any, ...], label: str, index: int
+) -> None:
     made = estimators.make("LogisticRegression", {"class_weight": {label: 3.0}}, classes)
     assert made.class_weight == {index: 3.0}
     constant = estimators.make("DummyClassifier", {"strategy": "constant", "constant": classes[index]}, classes)

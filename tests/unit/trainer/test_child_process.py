@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -68,7 +70,7 @@ def test_a_training_over_its_memory_ends_with_a_sentence(tmp_path: Path) -> None
 
 
 def test_what_a_library_prints_does_not_mix_with_the_progress(tmp_path: Path) -> None:
-    code = "import sys; from trainer import child; e = child._own_output(); print('noise'); e(child.ChildProgress(0.5, 'x'))"
+    code = "from trainer import child; emit = child._own_output();print('noise'); emit(child.ChildProgress(0.5, 'x'))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
     assert msgspec.json.decode(ran.stdout, type=ChildProgress).fraction == 0.5
     assert b"noise" in ran.stderr
@@ -87,9 +89,7 @@ def test_what_a_library_prints_does_not_mix_with_the_progress(tmp_path: Path) ->
         (KeyError("a defect"), "internal_error"),
     ],
 )
-def test_every_end_is_a_result(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception, code: str
-) -> None:
+def test_every_end_is_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception, code: str) -> None:
     def fails(*_: object) -> None:
         raise raised
 
@@ -147,3 +147,20 @@ def test_progress_never_falls() -> None:
     progress.stage("preparing")
     progress.step(5, 0)
     assert [line.fraction for line in seen] == [0.7, 0.75, 0.75, 0.75]
+
+
+def test_the_process_s_own_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    limits: list[tuple[int, tuple[int, int]]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, pair: limits.append((kind, pair)))
+    ChildSpec(request=request(), kind="csv", dataset_path=str(tmp_path / "gone"), memory_bytes=7).write(tmp_path)
+    kept = os.dup(1)
+    try:
+        assert child.main([str(tmp_path)]) == 0
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+    assert ChildResult.read(tmp_path).error is not None
+    assert limits == [(resource.RLIMIT_AS, (7, 7))]
+    assert capfd.readouterr().out == '{"fraction":0.0,"stage":"reading","message":""}\n'

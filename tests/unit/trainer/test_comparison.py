@@ -79,7 +79,7 @@ def test_classes_are_compared_by_name(bench: Bench) -> None:
     result, _ = bench.train(request("DecisionTreeClassifier"), csv(bench, frame[frame.y != "c2"]), version)
     assert compared(result).better is True
     assert compared(result).champion_score is not None
-    assert 0 < compared(result).champion_score < 1
+    assert 0.0 < (compared(result).champion_score or 0.0) < 1.0
 
 
 def test_probabilities_of_other_classes_are_not_compared(bench: Bench) -> None:
@@ -103,7 +103,11 @@ def test_a_champion_without_probabilities_has_no_such_score(bench: Bench) -> Non
     ("estimator", "change", "sentence"),
     [
         ("Ridge", lambda frame: frame.assign(y=frame.a), "it is a classification"),
-        ("GaussianNB", lambda frame: frame.drop(columns="b").assign(c=frame.a), "columns that this table does not have"),
+        (
+            "GaussianNB",
+            lambda frame: frame.drop(columns="b").assign(c=frame.a),
+            "columns that this table does not have",
+        ),
         ("GaussianNB", lambda frame: frame.assign(b=["x", "z"] * (len(frame) // 2)), "in another type"),
     ],
 )

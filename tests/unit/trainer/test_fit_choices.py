@@ -166,7 +166,7 @@ def test_classes_that_only_the_holdout_has_count_as_wrong() -> None:
     frame.loc[when > 1000, "y"] = np.where(frame.loc[when > 1000, "a"] > 0.9, "a new one", frame.loc[when > 1000, "y"])
     types = {**table.types, "when": "number"}
     validation = messages.Validation(order_by="when", holdout=len(judged) / 300)
-    fitted = fit.fit(TypedTable(frame, types, {}), request("LogisticRegression", validation=validation))  # type: ignore[arg-type]
+    fitted = fit.fit(TypedTable(frame, types, {}), request("LogisticRegression", validation=validation))
     assert fitted.prepared.classes == ("c0", "c1")
     assert fitted.prepared.all_classes == ("c0", "c1", "a new one")
     assert "in the holdout only" in " ".join(fitted.report["notes"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,12 +15,11 @@ from trainer.table_files import TypedTable
 from wire import errors, messages
 
 
-def split(table: TypedTable, model: str = "m", classes: object = None, **fields: object) -> holdout.Split:
-    asked = messages.Validation(**fields)  # type: ignore[arg-type]
-    return holdout.split(table.frame, table.types, asked, model, classes)  # type: ignore[arg-type]
+def split(table: TypedTable, model: str = "m", classes: Any = None, **fields: Any) -> holdout.Split:
+    return holdout.split(table.frame, table.types, messages.Validation(**fields), model, classes)
 
 
-def kept(table: TypedTable, **fields: object) -> set[tuple[object, ...]]:
+def kept(table: TypedTable, **fields: Any) -> set[tuple[object, ...]]:
     mask = split(table, **fields).holdout
     return {tuple(row) for row in table.frame[mask].itertuples(index=False)}
 

@@ -64,7 +64,9 @@ def test_a_number_target_is_a_regression(bench: Bench) -> None:
 
 
 def test_text_categories_with_many_levels(bench: Bench) -> None:
-    many: Cell = lambda row, signal: f"town {int(signal * 60)}"
+    def many(row: int, signal: float) -> str:
+        return f"town {int(signal * 60)}"
+
     served = bench.trained(csv(("town", many), ("noise", noise), ("y", label)), request("LogisticRegression"))
     assert served.trained.score is not None
     assert served.trained.score > 0.8
@@ -73,27 +75,37 @@ def test_text_categories_with_many_levels(bench: Bench) -> None:
 
 
 def test_booleans(bench: Bench) -> None:
-    flag: Cell = lambda row, signal: "true" if signal > 0.5 else "False"
+    def flag(row: int, signal: float) -> str:
+        return "true" if signal > 0.5 else "False"
+
     served = bench.trained(csv(("flag", flag), ("noise", noise), ("y", label)), request("DecisionTreeClassifier"))
     assert served.predict([{"flag": True, "noise": 1}, {"flag": False, "noise": 1}]) == ["big", "small"]
 
 
 def test_a_boolean_target(bench: Bench) -> None:
-    flag: Cell = lambda row, signal: "true" if signal > 0.5 else "false"
+    def flag(row: int, signal: float) -> str:
+        return "true" if signal > 0.5 else "false"
+
     served = bench.trained(csv(("size", size), ("noise", noise), ("y", flag)), request("GaussianNB"))
     assert served.trained.classes == [False, True]
     assert served.predict([[95, 1], [5, 1]]) == [True, False]
 
 
 def test_dates(bench: Bench) -> None:
-    day: Cell = lambda row, signal: f"20{10 + int(signal * 10):02d}-0{1 + row % 9}-15"
+    def day(row: int, signal: float) -> str:
+        return f"20{10 + int(signal * 10):02d}-0{1 + row % 9}-15"
+
     served = bench.trained(csv(("day", day), ("noise", noise), ("y", label)), request("RandomForestClassifier"))
     assert served.predict([{"day": "2019-05-15", "noise": 1}, {"day": "2011-05-15", "noise": 1}]) == ["big", "small"]
 
 
 def test_missing_cells(bench: Bench) -> None:
-    gaps: Cell = lambda row, signal: "NA" if row % 5 == 0 else size(row, signal)
-    words: Cell = lambda row, signal: "" if row % 7 == 0 else label(row, signal).upper()
+    def gaps(row: int, signal: float) -> str:
+        return "NA" if row % 5 == 0 else size(row, signal)
+
+    def words(row: int, signal: float) -> str:
+        return "" if row % 7 == 0 else label(row, signal).upper()
+
     table = csv(("gaps", gaps), ("words", words), ("y", label))
     served = bench.trained(table, request("LogisticRegression"))
     assert served.trained.score is not None
@@ -103,8 +115,12 @@ def test_missing_cells(bench: Bench) -> None:
 
 
 def test_missing_cells_stay_missing_for_boosted_trees(bench: Bench) -> None:
-    gaps: Cell = lambda row, signal: "" if signal > 0.5 else size(row, signal)
-    served = bench.trained(csv(("gaps", gaps), ("noise", noise), ("y", label)), request("HistGradientBoostingClassifier"))
+    def gaps(row: int, signal: float) -> str:
+        return "" if signal > 0.5 else size(row, signal)
+
+    served = bench.trained(
+        csv(("gaps", gaps), ("noise", noise), ("y", label)), request("HistGradientBoostingClassifier")
+    )
     assert served.trained.score is not None
     assert served.trained.score > 0.9
     assert served.predict([{"gaps": None, "noise": 3}, {"gaps": 20, "noise": 3}]) == ["big", "small"]
@@ -117,7 +133,9 @@ def test_a_byte_order_mark_and_semicolons(bench: Bench) -> None:
 
 
 def test_quoted_newlines(bench: Bench) -> None:
-    words: Cell = lambda row, signal: f'"is ""{label(row, signal)}"",\nreally"'
+    def words(row: int, signal: float) -> str:
+        return f'"is ""{label(row, signal)}"",\nreally"'
+
     served = bench.trained(csv(("words", words), ("noise", noise), ("y", label)), request("LogisticRegression"))
     assert served.predict([{"words": 'is "big",\nreally', "noise": 1}]) == ["big"]
 
@@ -140,7 +158,9 @@ def test_constant_empty_and_identifying_columns_are_left_out_with_a_note(bench: 
 
 
 def test_rows_without_a_target_are_left_out_and_counted(bench: Bench) -> None:
-    some: Cell = lambda row, signal: "" if row % 4 == 0 else label(row, signal)
+    def some(row: int, signal: float) -> str:
+        return "" if row % 4 == 0 else label(row, signal)
+
     served = bench.trained(csv(("size", size), ("noise", noise), ("y", some)), request("LogisticRegression"))
     assert served.trained.report["rows"]["without_target"] == ROWS // 4
     assert "40 rows have no target and were left out" in served.trained.report["notes"]

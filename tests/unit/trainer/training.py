@@ -13,7 +13,7 @@ from model_store import drafts, publishing, reading, runtime, signing
 from model_store.manifest import Manifest
 from model_store.volume import Volume
 from tables import rows
-from tables.columns import ColumnType
+from tables.columns import ColumnType, DateForm
 from tables.schema import Schema
 from trainer import child
 from trainer.progress import Progress
@@ -30,7 +30,7 @@ def request(estimator: str = "auto", target: str = "y", **fields: Any) -> messag
 
 def typed(**columns: Any) -> TypedTable:
     """A table from lists: floats are numbers, texts text, bools boolean, datetime64 dates."""
-    frame, types, forms = pd.DataFrame(), dict[str, ColumnType](), {}
+    frame, types, forms = pd.DataFrame(), dict[str, ColumnType](), dict[str, DateForm]()
     for name, values in columns.items():
         cells = np.asarray(values)
         if cells.dtype.kind == "b":
