@@ -29,11 +29,11 @@ VALUE_TOLERANCE = 1e-5
 
 
 class Samples(msgspec.Struct, frozen=True):
-    """Rows as JSON (None: a missing number) and the answers they got."""
+    """Rows as JSON (None: a missing number) and the answers they got; class indices are whole numbers."""
 
     numbers: list[list[float | None]]
     texts: list[list[str]]
-    labels: list[int] | list[float]
+    labels: list[float]
     probabilities: list[list[float]] | None = None
 
 
@@ -60,12 +60,12 @@ def replay(runtime: outputs.Runtime, data: bytes) -> None:
     """Ask again and compare. Raises errors.Corrupt when an answer differs or the file cannot be read."""
     try:
         stored = msgspec.json.decode(data, type=Samples)
+        if not stored.labels:
+            return
         numbers = np.array(stored.numbers, dtype=np.float64).reshape(len(stored.labels), -1)
         texts = np.array(stored.texts, dtype=object).reshape(len(stored.labels), -1)
     except (msgspec.DecodeError, ValueError) as error:
         raise errors.Corrupt("the samples cannot be read") from error
-    if not stored.labels:
-        return
     try:
         output = runtime.predict(numbers, texts, probabilities=True)
     except outputs.CannotPredict as error:

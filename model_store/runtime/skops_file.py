@@ -35,8 +35,10 @@ class PipelineRuntime(outputs.Runtime):
             raise outputs.CannotPredict("this version was unloaded")
         try:
             rows = features.build(numbers, texts, self._names)
-            labels = np.asarray(pipeline.predict(rows)).reshape(-1)
-            scores = pipeline.predict_proba(rows) if probabilities and self._has_probabilities else None
+            # A number that overflows is either refused below or answered with an infinity.
+            with np.errstate(all="ignore"):
+                labels = np.asarray(pipeline.predict(rows)).reshape(-1)
+                scores = pipeline.predict_proba(rows) if probabilities and self._has_probabilities else None
         except (ValueError, ArithmeticError) as error:
             # What is left for scikit-learn to refuse after typed decoding: numbers beyond float32.
             raise outputs.CannotPredict("a number is too large for this model") from error

@@ -56,6 +56,8 @@ def outcome(estimator: str, table: specimens.Table) -> str:
             compiled = _compiled(estimator, table)
     except errors.TrainingFailed as error:
         return f"cannot be served: {error.message}"
+    except np.linalg.LinAlgError:
+        return "cannot be fitted on it"
     if compiled.runtime == "onnx":
         return str(compiled.report["precision"]).removeprefix("float64, trees ")
     if compiled.report.get("precision"):
