@@ -11,6 +11,7 @@ connection, the task consumer and the loop. What is changed, and why:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +19,12 @@ from celery.worker.consumer import connection, tasks
 from celery.worker.consumer import consumer as celery_consumer
 from celery.worker.request import Request
 
+from wire import errors, logs
+
+_PAUSE_S = 0.5
+
 DeadLetter = Callable[[bytes, str], None]
-"""Takes an unreadable message's body and its id; raises when nobody keeps it."""
+"""Takes an unreadable message's body and its delivery tag; raises errors.NotAnswered when nobody keeps it."""
 
 
 class EarlyAckRequest(Request):  # type: ignore[misc]
@@ -101,11 +106,13 @@ def make_consumer(dead_letter: DeadLetter) -> type[Any]:
             _bury(message)
 
     def _bury(message: Any) -> None:
+        body = message.body or b""
         try:
-            dead_letter(bytes(message.body or b""), str((message.headers or {}).get("id", "")))
-        except Exception:
-            # Nobody keeps it now: it stays the broker's. The failed publish has taken its time,
-            # so this is no busy loop.
+            dead_letter(body.encode() if isinstance(body, str) else bytes(body), str(message.delivery_tag))
+        except errors.NotAnswered as error:
+            # Nobody keeps it now, so it stays the broker's; the pause makes this no busy loop.
+            logs.log("rpc.dead_lettered", level="ERROR", error=error.code)
+            time.sleep(_PAUSE_S)
             message.requeue()
         else:
             message.ack()

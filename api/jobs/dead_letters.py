@@ -56,10 +56,10 @@ class DeadLetters:
         while self._ledger.watching.send_dead_letter(self._send):
             pass
 
-    def bury(self, body: bytes, message_id: str) -> None:
+    def bury(self, body: bytes, tag: str) -> None:
         """Keep a message of the jobs queue that nobody can read. Raises errors.NotAnswered."""
         self._rpc.publish(topology.DEAD, body, kind="unreadable", headers={"queue": topology.JOBS})
-        logs.log("rpc.dead_lettered", level="WARNING", queue=topology.JOBS, size_bytes=len(body), id=message_id[:64])
+        logs.log("rpc.dead_lettered", level="WARNING", queue=topology.JOBS, size_bytes=len(body), tag=tag)
 
     def _send(self, job: Job) -> None:
         letter = JobDead(

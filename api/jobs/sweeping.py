@@ -44,7 +44,8 @@ class Sweeper:
         for dataset_id in self._ledger.datasets.unknown(self._folder.ids()):
             self._ledger.datasets.discard(dataset_id, partial(self._folder.remove, dataset_id))
         self._folder.empty_trash()
-        logs.log("retention.swept", jobs=jobs, datasets=len(datasets))
+        if jobs or datasets:
+            logs.log("retention.swept", jobs=jobs, datasets=len(datasets))
 
 
 class Describer:

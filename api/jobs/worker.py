@@ -8,6 +8,7 @@ maintenance, close. SIGTERM and SIGINT begin it.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import signal
@@ -173,6 +174,9 @@ def add_task(app: celery.Celery, run: Callable[[str, Callable[[], None]], None])
 
     @app.task(name=TASK, bind=True, acks_late=True, ignore_result=True, Request=EarlyAckRequest)  # type: ignore[untyped-decorator]
     def follow(self: Any, job_id: str) -> None:
+        if not isinstance(job_id, str):
+            logs.log("job.dropped", level="ERROR", job_id="")
+            return
         try:
             run(job_id, self.request.acknowledge_message)
         except LedgerGone as error:
@@ -187,6 +191,9 @@ def main() -> None:
     """The process."""
     config = settings.load()
     logs.configure("worker", config.process.log_level)
+    # Each job says what becomes of it in lines of ours; Celery's own two per task add nothing.
+    for chatty in ("celery.app.trace", "celery.worker.strategy"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     Worker(config).run()
 
 

@@ -6,6 +6,8 @@ The whole upgrade is one transaction on either database: a crash in the middle l
 
 from __future__ import annotations
 
+import logging
+
 from alembic import command
 from alembic.config import Config
 
@@ -15,6 +17,7 @@ from wire import logs
 
 def migrate(database: Database) -> None:
     """Upgrade to the newest revision. Raises errors.LedgerUnavailable."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # our own line says what matters
     config = Config()
     config.set_main_option("script_location", "api.ledger:migrations")
     config.set_main_option("path_separator", "os")

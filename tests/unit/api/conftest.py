@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from api.ledger import Ledger
+from api.ledger.tables import metadata
 from tests.postgres import Postgres
 from wire import settings
 
@@ -30,9 +32,25 @@ def ledger_config(request: pytest.FixtureRequest, tmp_path: Path) -> settings.Le
     return settings.Ledger(url=server.fresh_database(), timeout_s=10)
 
 
-@pytest.fixture
-def ledger(ledger_config: settings.Ledger) -> Iterator[Ledger]:
-    ledger = Ledger(ledger_config)
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: Postgres) -> settings.Ledger:
+    config = settings.Ledger(url=postgres.fresh_database(), timeout_s=10)
+    ledger = Ledger(config)
     ledger.migrate()
+    ledger.close()
+    return config
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    """An empty ledger of the newest schema."""
+    if request.param == "sqlite":
+        ledger = Ledger(settings.Ledger(url=f"sqlite:///{tmp_path}/ledger/ledger.sqlite3", timeout_s=10))
+        ledger.migrate()
+    else:
+        ledger = Ledger(request.getfixturevalue("migrated_postgres"))
+        with ledger._database.writing() as connection:
+            names = ", ".join(table.name for table in metadata.sorted_tables)
+            connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
     yield ledger
     ledger.close()

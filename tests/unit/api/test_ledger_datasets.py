@@ -24,7 +24,9 @@ def place(ledger: Ledger, dataset: rows.Dataset, owner: str = "ann") -> rows.Dat
 
 def test_same_bytes_from_two_owners_are_one_dataset_seen_by_both(ledger: Ledger) -> None:
     dataset = place(ledger, new_dataset())
-    again = ledger.datasets.place(new_dataset(dataset_id=dataset.dataset_id, created_ms=9), owner="bob", put=lambda: None)
+    again = ledger.datasets.place(
+        new_dataset(dataset_id=dataset.dataset_id, created_ms=9), owner="bob", put=lambda: None
+    )
     assert again == dataset
     for owner in ("ann", "bob", None):
         assert ledger.datasets.find(dataset.dataset_id, owner=owner).created_ms == 1
