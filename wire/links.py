@@ -9,6 +9,7 @@ everything here runs on the event loop that called ``start``; other threads use 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -26,12 +27,24 @@ _STABLE_S = 2.0
 
 
 class Connection(AsyncioConnection):
-    """pika's connection with one write per message instead of one per frame, and with ``abort``."""
+    """pika's connection with one write per message, at once, and with ``abort``.
+
+    pika sends each frame with a system call of its own, after asking the event loop whether it
+    may. A message here is one send in the same turn of the loop; only what the socket does not
+    take goes pika's way. Measured under uvloop, alternating: a fifth less CPU time per single call.
+    """
 
     def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
-        # pika sends each frame with a system call of its own, and each wakes the broker.
-        self.frames_sent += len(marshaled_frames) - 1
-        super()._output_marshaled_frames((b"".join(marshaled_frames),))
+        data = b"".join(marshaled_frames)
+        self.bytes_sent += len(data)
+        self.frames_sent += len(marshaled_frames)
+        transport: Any = self._transport
+        if transport._sock is not None and not transport.get_write_buffer_size():
+            # Full, or broken: pika then meets the same and knows what to do.
+            with contextlib.suppress(OSError):
+                data = data[transport._sock.send(data) :]
+        if data:
+            self._adapter_emit_data(data)
 
     def abort(self) -> None:
         """Drop the connection without asking the broker, which does not listen while it blocks us."""

@@ -451,13 +451,15 @@ class TestStopping:
 
         server = bench.server()
         server.serve(topology.PREDICT, slow, prefetch=2)
-        bench.start(server)
         async with bench.async_client() as client:
             calls = [
                 asyncio.create_task(client.call_raw(topology.PREDICT, body, "k", deadline=Deadline.after(20)))
                 for body in (b"1", b"2")
             ]
+            await until_ready(client, topology.PREDICT, 2)
+            await asyncio.to_thread(bench.start, server)
             await eventually(lambda: begun.acquire(blocking=False), "the first is begun")
+            await until_ready(client, topology.PREDICT, 0)
             stopping = asyncio.create_task(asyncio.to_thread(server.stop, 10))
             go.set()
             assert [answer.body for answer in await asyncio.gather(*calls)] == [b"1", b"2"]
