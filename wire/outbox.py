@@ -34,7 +34,10 @@ _PAUSE_S = 0.2
 
 @dataclass(slots=True)
 class Outgoing:
-    """One message to publish: where, what, until when it is of use, and whom to tell when it is over."""
+    """One message to publish: where, what, until when it is of use, and whom to tell when it is over.
+
+    ``mandatory`` False: it is of no matter whether a queue is there to take it.
+    """
 
     exchange: str
     routing_key: str
@@ -42,6 +45,7 @@ class Outgoing:
     properties: pika.BasicProperties
     until: Deadline
     done: Callable[[], None]
+    mandatory: bool = True
 
 
 class Outbox:
@@ -104,7 +108,13 @@ class Outbox:
         key = outgoing.properties.message_id = f"{self._prefix}{next(self._numbers):x}"
         try:
             self._publisher.send(
-                outgoing.exchange, outgoing.routing_key, outgoing.body, outgoing.properties, key, self._settle
+                outgoing.exchange,
+                outgoing.routing_key,
+                outgoing.body,
+                outgoing.properties,
+                key,
+                self._settle,
+                outgoing.mandatory,
             )
         except errors.NotAnswered:
             self._wait(outgoing)

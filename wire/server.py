@@ -16,14 +16,19 @@ import secrets
 import threading
 from collections.abc import Callable
 
-from wire import errors, links, logs, settings, topology
+import pika
+
+from wire import errors, links, logs, messages, settings, topology
 from wire.deadlines import Deadline
 from wire.io_thread import IoThread
-from wire.outbox import Outbox
+from wire.outbox import Outbox, Outgoing
 from wire.requests import Request
 from wire.subscriptions import Handler, InboxSource, Source, Subscription
 
 __all__ = ["Handler", "Request", "RpcServer", "Subscription"]
+
+BROADCAST_S = 2.0
+"""Seconds a broadcast is kept while the broker cannot take it; then it is no news any more."""
 
 INBOX_PREFETCH = 64
 """Unacknowledged messages of an inbox; they are small and quickly handled."""
@@ -63,6 +68,13 @@ class RpcServer:
         """Take what is sent to a fanout exchange, on a queue of this process's own, while connected."""
         source = InboxSource(exchange, self._inbox_name)
         return self._add(source, handler, INBOX_PREFETCH, threads)
+
+    def broadcast(self, exchange: str, message: messages.Message) -> None:
+        """Tell everybody behind a fanout exchange, be it nobody; from any thread, not waited for."""
+        properties = pika.BasicProperties(type=message.TYPE)
+        body, until = message.encode(), Deadline.after(BROADCAST_S)
+        outgoing = Outgoing(exchange, "", body, properties, until, lambda: None, mandatory=False)
+        self._outbox.submit(lambda: self._outbox.post(outgoing))
 
     def start(self) -> None:
         """Start the handler threads and connect in the background; returns at once."""

@@ -1,0 +1,109 @@
+"""The predict queue's handler: a frame comes in, the frame of its answers goes out.
+
+Between the RPC server and the inference. Requests that expired are dropped before anything is
+computed; a batch that was delivered before is not computed at all, because it may be what ended
+the process that had it: the replica sends its requests once more, one by one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from predictor import inference, metrics
+from predictor.inference import Answer, Asked, Outcome
+from predictor.loaded import LoadedVersion
+from predictor.references import References
+from wire import errors, frames, logs
+from wire.deadlines import Deadline
+from wire.server import Request
+
+MAX_REPLY_BYTES: Final = 11 * 1024 * 1024
+"""Largest reply: with its frame it stays under RabbitMQ's 12 MiB."""
+
+
+class _Times(NamedTuple):
+    """When a batch arrived here and when its work began, on the monotonic clock in seconds."""
+
+    arrived_at: float
+    started_at: float
+
+
+class Batches:
+    """Answers batches; one is computed at a time, while another may be waiting for its version."""
+
+    def __init__(self, references: References, *, max_rows: int) -> None:
+        """``max_rows`` bounds the rows of each request."""
+        self._references = references
+        self._max_rows = max_rows
+        self._computing = threading.Lock()
+
+    def handle(self, request: Request) -> None:
+        """Answer one delivery. Raises what the whole batch fails with."""
+        if request.kind != frames.BATCH_TYPE:
+            raise errors.MalformedBody(f"not a {frames.BATCH_TYPE} message")
+        header, blobs = frames.decode_batch(request.body)
+        if request.redelivered:
+            metrics.redelivered.inc()
+            logs.log("predict.retried_alone", level="WARNING", model=header.model, requests=len(blobs))
+            raise errors.RetryAlone
+        arrived_at = _arrived_at(request, header)
+        deadline = request.deadline or Deadline(arrived_at + max(map(_remaining_s, header.items), default=0.0))
+        version = self._references.resolve(header.model, header.version, header.alias, deadline)
+        with self._computing:
+            times = _Times(arrived_at, time.monotonic())
+            outcomes = self._answer(version, header, blobs, times)
+        request.reply_raw(_frame(version, outcomes, times), frames.REPLY_TYPE)
+        _count(outcomes, times)
+
+    def _answer(
+        self, version: LoadedVersion, header: frames.BatchHeader, blobs: Sequence[memoryview], times: _Times
+    ) -> list[Outcome]:
+        outcomes: list[Outcome] = [errors.DeadlineExceeded()] * len(blobs)
+        alive = [at for at, item in enumerate(header.items) if times.arrived_at + _remaining_s(item) > times.started_at]
+        asked = [Asked(blobs[at], header.items[at].probabilities) for at in alive]
+        answered = inference.compute(version, asked, max_rows=self._max_rows)
+        for at, outcome in zip(alive, answered, strict=True):
+            outcomes[at] = outcome
+        return outcomes
+
+
+def _arrived_at(request: Request, header: frames.BatchHeader) -> float:
+    """When the delivery came: its deadline was set then, the time left of its most patient request later."""
+    longest_s = max(map(_remaining_s, header.items), default=0.0)
+    if request.deadline is None:
+        return time.monotonic()
+    return min(request.deadline.at - longest_s, time.monotonic())
+
+
+def _remaining_s(item: frames.BatchItem) -> float:
+    return item.remaining_ms / 1000
+
+
+def _frame(version: LoadedVersion, outcomes: Sequence[Outcome], times: _Times) -> bytes:
+    """The reply. Raises RetryAlone when only all the answers together are too large for one message."""
+    size_bytes = sum(len(each.members) for each in outcomes if isinstance(each, Answer))
+    if size_bytes > MAX_REPLY_BYTES:
+        if len(outcomes) > 1:
+            raise errors.RetryAlone
+        outcomes = [errors.TooLarge("The answer is too large for one message; ask for fewer rows at once.")]
+    items, blobs = [], []
+    for outcome in outcomes:
+        if isinstance(outcome, Answer):
+            items.append(frames.ReplyItem(len(outcome.members), outcome.rows))
+            blobs.append(outcome.members)
+        else:
+            items.append(frames.ReplyItem(error=outcome.to_body()))
+    inference_us = int((time.monotonic() - times.started_at) * 1e6)
+    queue_us = int((times.started_at - times.arrived_at) * 1e6)
+    return frames.encode(frames.ReplyHeader(tuple(items), version.version, inference_us, queue_us), blobs)
+
+
+def _count(outcomes: Sequence[Outcome], times: _Times) -> None:
+    metrics.inference_seconds.observe(time.monotonic() - times.started_at)
+    metrics.waited_seconds.observe(times.started_at - times.arrived_at)
+    metrics.batch_rows.observe(sum(each.rows for each in outcomes if isinstance(each, Answer)))
+    for outcome in outcomes:
+        metrics.count_request("done" if isinstance(outcome, Answer) else outcome.code)

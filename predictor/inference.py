@@ -1,0 +1,92 @@
+"""The computing of one batch: requests' bytes come in, an answer or an error for each goes out.
+
+A function of a loaded version and bytes, with no broker and no disk. All requests that can be
+read share one inference; a bad row spoils its own request and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from model_store.runtime import CannotPredict, Output
+from predictor import answers
+from predictor.loaded import LoadedVersion
+from tables import batch as tables
+from tables import errors as table_errors
+from tables import rows
+from tables.batch import Batch
+from wire import errors
+
+
+class Asked(NamedTuple):
+    """One request of a batch: its rows as JSON, and whether probabilities are wanted."""
+
+    body: bytes | memoryview
+    probabilities: bool
+
+
+class Answer(NamedTuple):
+    """One request's answer: JSON members and how many rows they answer."""
+
+    members: bytes
+    rows: int
+
+
+Outcome = Answer | errors.WarrenError
+"""How one request ended."""
+
+
+def compute(version: LoadedVersion, asked: Sequence[Asked], *, max_rows: int) -> list[Outcome]:
+    """Answer each request, in order; ``max_rows`` bounds each by itself."""
+    decoded = [_decode(version, each, max_rows) for each in asked]
+    readable = [each for each in decoded if isinstance(each, Batch)]
+    if not readable:
+        return [each for each in decoded if isinstance(each, errors.WarrenError)]
+    output = _predict(version, tables.concat(readable), any(each.probabilities for each in asked))
+    outcomes: list[Outcome] = []
+    start = 0
+    for each, rows_or_error in zip(asked, decoded, strict=True):
+        if isinstance(rows_or_error, errors.WarrenError):
+            outcomes.append(rows_or_error)
+        elif output is None:
+            # Some row has no answer: each request alone shows whose it is.
+            outcomes.append(_alone(version, rows_or_error, each.probabilities))
+        else:
+            stop = start + len(rows_or_error)
+            outcomes.append(_answer(version, output, start, stop, each.probabilities))
+            start = stop
+    return outcomes
+
+
+def _decode(version: LoadedVersion, asked: Asked, max_rows: int) -> Batch | errors.WarrenError:
+    try:
+        return rows.decode_json(asked.body, version.schema, max_rows=max_rows)
+    except table_errors.RowErrors as error:
+        found = [errors.FieldError(at, problem) for at, problem in error.errors]
+        return errors.BadInput("Some rows cannot be read.", errors=found)
+    except table_errors.TooManyRows as error:
+        return errors.TooLarge(f"A prediction may have at most {error.max_rows} rows.")
+    except table_errors.NotJson as error:
+        return errors.MalformedBody(f"The rows cannot be read: {error}.")
+
+
+def _predict(version: LoadedVersion, batch: Batch, probabilities: bool) -> Output | None:
+    try:
+        return version.runtime.predict(batch.numbers, batch.texts, probabilities)
+    except CannotPredict:
+        return None
+
+
+def _alone(version: LoadedVersion, batch: Batch, probabilities: bool) -> Outcome:
+    output = _predict(version, batch, probabilities)
+    if output is None:
+        return errors.BadInput("The model has no answer for these rows: a number in them is too large for it.")
+    return _answer(version, output, 0, len(batch), probabilities)
+
+
+def _answer(version: LoadedVersion, output: Output, start: int, stop: int, probabilities: bool) -> Outcome:
+    try:
+        return Answer(answers.encode(version, output, start, stop, probabilities=probabilities), stop - start)
+    except errors.WarrenError as error:
+        return error

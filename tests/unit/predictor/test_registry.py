@@ -1,0 +1,354 @@
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_store import aliases, deletion, names, reading
+from predictor import loaded, metrics, mounts
+from predictor import references as referring
+from predictor import registry as registering
+from predictor.references import References
+from predictor.registry import Registry
+from tests.rabbit import wait_until
+from tests.unit.predictor.artefacts import NUMBERS, Shelf, classifier, regression
+from wire import errors
+from wire.deadlines import Deadline
+
+SOON = Deadline.after(600)
+
+
+def count_loads(monkeypatch: pytest.MonkeyPatch, hold: threading.Event | None = None) -> list[int]:
+    """Counts the versions that are made ready; ``hold`` delays each."""
+    loads: list[int] = []
+    prepare = loaded.prepare
+
+    def counted(artefact: Any) -> Any:
+        loads.append(artefact.manifest.version)
+        if hold is not None:
+            assert hold.wait(15)
+        return prepare(artefact)
+
+    monkeypatch.setattr(registering, "prepare", counted)
+    return loads
+
+
+def test_a_version_is_loaded_once_and_kept(shelf: Shelf, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.publish(regression())
+    loads = count_loads(monkeypatch)
+    assert registry.get("m", 1, SOON) is registry.get("m", 1, SOON)
+    assert loads == [1]
+    assert metrics.loaded_versions._value.get() == 1
+    assert metrics.loaded_bytes._value.get() == len(regression())
+
+
+def test_many_who_ask_at_once_share_one_load(shelf: Shelf, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.publish(regression())
+    hold = threading.Event()
+    loads = count_loads(monkeypatch, hold)
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(registry.get, "m", 1, SOON) for _ in range(8)]
+        wait_until(lambda: loads, "the load has begun")
+        with pytest.raises(errors.DeadlineExceeded):
+            registry.get("m", 1, Deadline.after(0.01))
+        hold.set()
+        assert len({id(each.result(15)) for each in asked}) == 1
+    assert loads == [1]
+
+
+def test_many_who_ask_for_a_corrupt_version_share_one_failure(
+    shelf: Shelf, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = shelf.publish(regression(), files={"samples.json": b"{}"})
+    hold = threading.Event()
+    loads = count_loads(monkeypatch, hold)
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(registry.get, "m", version, SOON) for _ in range(4)]
+        wait_until(lambda: loads, "the load has begun")
+        hold.set()
+        found = [each.exception(15) for each in asked]
+    assert all(isinstance(error, errors.ModelCorrupt) for error in found)
+    assert loads == [version]
+
+
+def test_an_unknown_name_or_number_is_said_at_once(shelf: Shelf, registry: Registry) -> None:
+    shelf.publish(regression())
+    started_at = time.monotonic()
+    with pytest.raises(errors.ModelNotFound):
+        registry.get("unknown", 1, SOON)
+    with pytest.raises(errors.VersionNotFound):
+        registry.get("m", 2, SOON)
+    with pytest.raises(errors.BadInput):
+        registry.get("../m", 1, SOON)
+    with pytest.raises(errors.BadInput):
+        registry.get("m", -1, SOON)
+    assert time.monotonic() - started_at < 5
+
+
+def test_a_version_that_appears_late_is_waited_for(shelf: Shelf, registry: Registry) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(registry.announced, "m", 1, SOON, wait_s=10)
+        shelf.publish(regression())
+        assert asked.result(15).version == 1
+
+
+def test_patience_in_vain_is_remembered_until_the_version_appears(shelf: Shelf, registry: Registry) -> None:
+    shelf.publish(regression())
+    with pytest.raises(errors.VersionNotFound):
+        registry.get("m", 2, SOON, wait_s=0.05)
+    with pytest.raises(errors.VersionNotFound):
+        registry.get("m", 2, SOON, wait_s=100)
+    shelf.publish(regression())
+    assert registry.get("m", 2, SOON, wait_s=100).version == 2
+
+
+def test_a_corrupt_version_is_refused_without_reading_it_again(
+    shelf: Shelf, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = shelf.publish(regression())
+    shelf.spoil(version)
+    reads = 0
+    read = reading.read
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(reading, "read", counted)
+    for _ in range(3):
+        with pytest.raises(errors.ModelCorrupt):
+            registry.get("m", version, SOON)
+    assert reads == 1
+    assert metrics.corrupt_versions._value.get() == 1
+    monkeypatch.setattr(registering, "REMEMBER_S", 0.0)
+    shelf.spoil(version)
+    registry._failures.clear()
+    assert registry.get("m", version, SOON).version == version
+    assert metrics.corrupt_versions._value.get() == 0
+
+
+def test_a_failure_is_looked_at_again_after_a_while(
+    shelf: Shelf, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registering, "REMEMBER_S", 0.0)
+    version = shelf.publish(regression())
+    shelf.spoil(version)
+    with pytest.raises(errors.ModelCorrupt):
+        registry.get("m", version, SOON)
+    shelf.spoil(version)
+    assert registry.get("m", version, SOON).version == version
+
+
+def test_an_announcement_tries_what_failed_before(shelf: Shelf, registry: Registry) -> None:
+    version = shelf.publish(regression())
+    shelf.spoil(version)
+    with pytest.raises(errors.ModelCorrupt):
+        registry.get("m", version, SOON)
+    shelf.spoil(version)
+    assert registry.announced("m", version, SOON, wait_s=0).version == version
+
+
+def test_remembered_failures_are_bounded(shelf: Shelf, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registering, "MAX_REMEMBERED", 2)
+    for _ in range(3):
+        version = shelf.publish(regression())
+        shelf.spoil(version)
+        with pytest.raises(errors.ModelCorrupt):
+            registry.get("m", version, SOON)
+    assert [key[1] for key in registry._failures] == [2, 3]
+    registry.forget("m", 2)
+    registry.forget("m")
+    assert not registry._failures
+
+
+def test_the_least_recently_used_version_goes_when_memory_ends(shelf: Shelf) -> None:
+    graph = classifier(padding=8_000)
+    for _ in range(3):
+        shelf.publish(graph, classes=[0, 1])
+    small = Registry(shelf.volume, shelf.verifier, int(len(graph) * 2.5))
+    first = small.get("m", 1, SOON)
+    small.get("m", 2, SOON)
+    small.get("m", 1, SOON)
+    small.get("m", 3, SOON)
+    assert small.loaded() == [("m", 1), ("m", 3)]
+    assert small.get("m", 1, SOON) is first
+
+
+def test_an_unloaded_version_still_answers_who_holds_it(shelf: Shelf, registry: Registry) -> None:
+    shelf.publish(regression())
+    held = registry.get("m", 1, SOON)
+    registry.forget("m", 1)
+    assert registry.loaded() == []
+    rows = loaded.empty_rows(NUMBERS, 2)
+    assert held.runtime.predict(rows.numbers, rows.texts).labels.tolist() == [0.0, 0.0]
+
+
+def test_a_version_beyond_the_memory_bound_is_refused(shelf: Shelf) -> None:
+    shelf.publish(classifier(padding=80_000), classes=[0, 1])
+    with pytest.raises(errors.TooLarge):
+        Registry(shelf.volume, shelf.verifier, 10_000).get("m", 1, SOON)
+
+
+def test_a_load_that_needs_too_much_memory_fails_alone(
+    shelf: Shelf, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.publish(regression())
+
+    def exhausted(_artefact: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(registering, "prepare", exhausted)
+    with pytest.raises(errors.TooLarge):
+        registry.get("m", 1, SOON)
+
+
+def test_a_defect_in_a_load_is_an_internal_error_for_those_who_wait(
+    shelf: Shelf, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.publish(regression())
+
+    def defective(_artefact: Any) -> Any:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(registering, "prepare", defective)
+    with pytest.raises(RuntimeError):
+        registry.get("m", 1, SOON)
+    with pytest.raises(errors.InternalError):
+        registry.get("m", 1, SOON)
+
+
+def test_a_volume_that_fails_is_an_internal_error(
+    shelf: Shelf, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.publish(regression())
+
+    def failing(*_arguments: Any, **_options: Any) -> Any:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(reading, "read", failing)
+    with pytest.raises(errors.InternalError, match="volume"):
+        registry.get("m", 1, SOON)
+
+
+def test_a_deleted_version_is_served_no_more(shelf: Shelf, registry: Registry) -> None:
+    shelf.publish(regression())
+    shelf.publish(regression())
+    assert registry.get("m", 1, SOON).version == 1
+    deletion.delete_version(shelf.volume, "m", 1)
+    with pytest.raises(errors.VersionNotFound):
+        registry.get("m", 1, SOON)
+    assert registry.loaded() == []
+
+
+def test_a_version_deleted_while_it_was_loaded_is_not_served(
+    shelf: Shelf, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.publish(regression())
+    shelf.publish(regression())
+    read = reading.read
+
+    def read_then_delete(*arguments: Any, **options: Any) -> Any:
+        artefact = read(*arguments, **options)
+        deletion.delete_version(shelf.volume, "m", 1)
+        return artefact
+
+    monkeypatch.setattr(reading, "read", read_then_delete)
+    with pytest.raises(errors.VersionNotFound):
+        registry.get("m", 1, SOON)
+
+
+def test_a_version_put_back_from_a_backup_is_loaded_anew(shelf: Shelf, registry: Registry) -> None:
+    shelf.publish(regression())
+    first = registry.get("m", 1, SOON)
+    signature = shelf.volume.version("m", 1) / names.SIGNATURE
+    content = signature.read_bytes()
+    signature.unlink()
+    signature.write_bytes(content)
+    again = registry.get("m", 1, SOON)
+    assert again is not first
+
+
+def test_an_alias_is_obeyed_the_moment_it_moves(shelf: Shelf, references: References) -> None:
+    shelf.publish(regression())
+    assert references.resolve("m", 0, "", SOON).version == 1
+    shelf.publish(regression())
+    assert references.resolve("m", 0, "champion", SOON).version == 2
+    aliases.move_alias(shelf.volume, "m", "canary", 1)
+    assert references.resolve("m", 0, "canary", SOON).version == 1
+    assert references.resolve("m", 2, "canary", SOON).version == 2
+    aliases.rollback(shelf.volume, "m")
+    assert references.resolve("m", 0, "", SOON).version == 1
+
+
+def test_an_unknown_alias_is_not_found(shelf: Shelf, references: References) -> None:
+    with pytest.raises(errors.ModelNotFound):
+        references.resolve("m", 0, "", SOON)
+    shelf.publish(regression(), champion=False)
+    with pytest.raises(errors.AliasNotFound):
+        references.resolve("m", 0, "", SOON)
+
+
+def test_the_last_good_version_serves_when_the_champion_is_corrupt(shelf: Shelf, references: References) -> None:
+    shelf.publish(regression())
+    assert references.resolve("m", 0, "", SOON).version == 1
+    shelf.spoil(shelf.publish(regression()))
+    before = metrics.fallbacks._value.get()
+    assert references.resolve("m", 0, "", SOON).version == 1
+    assert metrics.fallbacks._value.get() == before + 1
+    with pytest.raises(errors.ModelCorrupt):
+        references.resolve("m", 2, "", SOON)
+
+
+def test_a_predictor_that_just_started_serves_the_version_before_a_corrupt_one(
+    shelf: Shelf, references: References
+) -> None:
+    shelf.publish(regression())
+    shelf.spoil(shelf.publish(regression()))
+    assert references.resolve("m", 0, "", SOON).version == 1
+
+
+def test_with_no_good_version_left_a_corrupt_one_is_an_error(shelf: Shelf, references: References) -> None:
+    shelf.spoil(shelf.publish(regression()))
+    with pytest.raises(errors.ModelCorrupt):
+        references.resolve("m", 0, "", SOON)
+    shelf.spoil(shelf.publish(regression()))
+    with pytest.raises(errors.ModelCorrupt):
+        references.resolve("m", 0, "", SOON)
+
+
+def test_an_alias_that_cannot_be_read_leaves_the_last_good_version(shelf: Shelf, references: References) -> None:
+    shelf.publish(regression())
+    references.resolve("m", 0, "", SOON)
+    (shelf.volume.aliases("m") / "champion.json").write_bytes(b"{")
+    assert references.resolve("m", 0, "", SOON).version == 1
+
+
+def test_remembered_aliases_are_bounded(shelf: Shelf, monkeypatch: pytest.MonkeyPatch, registry: Registry) -> None:
+    monkeypatch.setattr(referring, "MAX_GOOD", 1)
+    resolver = References(shelf.volume, registry, remote=True)
+    for model in ("m", "n"):
+        shelf.publish(regression(), model)
+        resolver.resolve(model, 0, "", SOON)
+    assert list(resolver._good) == [("n", "champion")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "remote"), [("ext4", False), ("nfs4", True), ("fuse.sshfs", True), ("overlay", False)]
+)
+def test_a_volume_of_another_machine_is_known_by_its_mount(tmp_path: Path, kind: str, remote: bool) -> None:
+    place = tmp_path / "my models"
+    place.mkdir()
+    listing = tmp_path / "mountinfo"
+    escaped = str(place).replace(" ", "\\040")
+    listing.write_text(
+        f"22 1 8:1 / / rw shared:1 - nfs /dev/a rw\n23 22 8:2 / {tmp_path} rw - xfs /dev/b rw\n"
+        f"24 23 0:5 / {escaped} rw,relatime shared:2 - {kind} server:/export rw\n"
+    )
+    assert mounts.is_remote(place, listing) is remote
+    assert mounts.is_remote(tmp_path, listing) is False
+    assert mounts.is_remote(place, tmp_path / "missing") is False
