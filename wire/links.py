@@ -164,10 +164,10 @@ class Link:
             await asyncio.wait([self._ended], timeout=self._broker.connect_timeout_s)
 
     def renew(self) -> None:
-        """Drop the connection and open a new one after a pause, because a channel on it failed."""
+        """Drop the connection and open a new one after a pause: a channel on it failed, or it is mute."""
         if self._connection is not None and self._connection.is_open and self._ended is None:
             self._open_since = None
-            self._connection.close()
+            self._connection.abort()
 
     def _attempt(self) -> None:
         self._timer = None
