@@ -48,9 +48,14 @@ class _UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        unix = socket.socket(socket.AF_UNIX)
+        unix.settimeout(self.timeout)
+        try:
+            unix.connect(self._path)
+        except OSError:
+            unix.close()
+            raise
+        self.sock = unix
 
 
 class _Transport(xmlrpc.client.Transport):
@@ -61,7 +66,10 @@ class _Transport(xmlrpc.client.Transport):
         self._path, self._timeout_s = path, timeout_s
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path, self._timeout_s)
+        # What close() looks for; a connection is used for one call.
+        connection = _UnixConnection(self._path, self._timeout_s)
+        self._connection = host, connection
+        return connection
 
 
 class Supervisor:

@@ -22,6 +22,5 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture
 def client(stack: Stack) -> Iterator[Client]:
-    client = Client(stack.url)
-    yield client
-    client.http.close()
+    with Client(stack.url) as client:
+        yield client

@@ -104,6 +104,12 @@ class Client:
     def __init__(self, url: str) -> None:
         self.http = httpx.Client(base_url=url, timeout=60, trust_env=False)
 
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.http.close()
+
     def call(self, method: str, path: str, expect: int, **given: Any) -> Any:
         answer = self.http.request(method, path, **given)
         assert answer.status_code == expect, f"{method} {path}: {answer.status_code} {answer.text[:1000]}"

@@ -77,10 +77,9 @@ def test_the_broker_has_only_our_users_and_each_only_its_rights(own: Stack) -> N
 
 
 def test_models_and_jobs_outlive_a_supervisor_that_was_killed(own: Stack) -> None:
-    client = Client(own.url)
-    job_id = client.train(model="kept", dataset={"sample": "iris"}, target="target", estimator="GaussianNB")
-    assert client.finished(job_id)["status"] == "succeeded"
-    client.http.close()
+    with Client(own.url) as client:
+        job_id = client.train(model="kept", dataset={"sample": "iris"}, target="target", estimator="GaussianNB")
+        assert client.finished(job_id)["status"] == "succeeded"
     os.kill(int(own.layout.supervisor_pid.read_text()), signal.SIGKILL)
     wait_until(lambda: "left behind" in commands.status(own.layout)[0], "the supervisor is gone")
     old = own.left()
@@ -89,10 +88,9 @@ def test_models_and_jobs_outlive_a_supervisor_that_was_killed(own: Stack) -> Non
     own.up()
     assert any("left behind" in line for line in own.said)
     assert not any(strays.alive(pid) for pid in old)
-    client = Client(own.url)
-    assert client.job(job_id)["status"] == "succeeded"
-    assert client.predict(model="kept", instances=[[5.1, 3.5, 1.4, 0.2]])["version"] == 1
-    client.http.close()
+    with Client(own.url) as client:
+        assert client.job(job_id)["status"] == "succeeded"
+        assert client.predict(model="kept", instances=[[5.1, 3.5, 1.4, 0.2]])["version"] == 1
 
 
 def test_down_leaves_no_process_and_no_port_and_may_be_called_twice(own: Stack) -> None:
