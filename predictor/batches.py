@@ -61,13 +61,18 @@ class Batches:
     def _answer(
         self, version: LoadedVersion, header: frames.BatchHeader, blobs: Sequence[memoryview], times: _Times
     ) -> list[Outcome]:
-        outcomes: list[Outcome] = [errors.DeadlineExceeded()] * len(blobs)
-        alive = [at for at, item in enumerate(header.items) if times.arrived_at + _remaining_s(item) > times.started_at]
-        asked = [Asked(blobs[at], header.items[at].probabilities) for at in alive]
+        waited_ms = (times.started_at - times.arrived_at) * 1000
+        alive = [item.remaining_ms > waited_ms for item in header.items]
+        asked = [
+            Asked(blob, item.probabilities)
+            for item, blob, in_time in zip(header.items, blobs, alive, strict=True)
+            if in_time
+        ]
         answered = inference.compute(version, asked, max_rows=self._max_rows)
-        for at, outcome in zip(alive, answered, strict=True):
-            outcomes[at] = outcome
-        return outcomes
+        if len(answered) == len(blobs):
+            return answered
+        others = iter(answered)
+        return [next(others) if in_time else errors.DeadlineExceeded() for in_time in alive]
 
 
 def _arrived_at(request: Request, header: frames.BatchHeader) -> float:
