@@ -1,0 +1,116 @@
+"""One example of every message; the golden files are what they look like on the wire."""
+
+from __future__ import annotations
+
+from wire import errors, frames, messages
+
+MESSAGES: tuple[messages.Message, ...] = (
+    messages.TrainRequest(
+        job_id="0b0c8f1e6f1d4a0c9b4f0a5e6d7c8b9a",
+        attempt=1,
+        model="churn",
+        dataset=messages.DatasetRef(id="9f86d081884c7d659a2feaa0c55ad015"),
+        target="left",
+        estimator="RandomForestClassifier",
+        params={"n_estimators": 200, "max_depth": None},
+        search=messages.Search(space={"min_samples_leaf": [1, 5]}, kind="halving", candidates=10, folds=5),
+        validation=messages.Validation(holdout=0.25, folds=5, scoring="roc_auc", order_by="signed_up"),
+        promote="always",
+        submitted_at="2026-11-22T10:00:00Z",
+        request_id="req-1",
+    ),
+    messages.TrainProgress(job_id="0b0c", fraction=0.5, stage="search", message="10 of 20 candidates"),
+    messages.TrainDone(
+        job_id="0b0c",
+        model="churn",
+        version=12,
+        metrics={"roc_auc": 0.93},
+        promoted=True,
+        promotion_reason="0.93 is at least the champion's 0.91",
+    ),
+    messages.StopTraining(job_id="0b0c"),
+    messages.Failure(
+        error=errors.ErrorBody(
+            "bad_input",
+            "The input has the wrong shape or meaning.",
+            (errors.FieldError("instances[3].age", "must be a number"),),
+            "send numbers without quotes",
+        )
+    ),
+    messages.InspectRequest(dataset_id="9f86d081884c7d659a2feaa0c55ad015", request_id="req-1"),
+    messages.DatasetProfile(
+        rows=1000,
+        columns=(
+            messages.ColumnProfile(name="age", type="number", missing=3, distinct=80),
+            messages.ColumnProfile(name="note", type="text", missing=0, distinct=messages.MoreThan(1000)),
+        ),
+    ),
+    messages.SetAlias(model="churn", alias="champion", version=12, expected=11, by="ada"),
+    messages.DeleteAlias(model="churn", alias="shadow", by="ada"),
+    messages.Rollback(model="churn", by="ada"),
+    messages.AliasState(model="churn", alias="champion", version=12, previous=11, revision=4),
+    messages.DeleteVersion(model="churn", version=3, by="ada"),
+    messages.DeleteModel(model="churn", by="ada"),
+    messages.Deleted(),
+    messages.Settle(model="churn", job_id="0b0c"),
+    messages.Settled(job_id="0b0c", version=12, metrics={"roc_auc": 0.93}),
+    messages.PredictorAlive(predictor_id="predictor-1"),
+    messages.PredictorGone(predictor_id="predictor-1"),
+    messages.LoadVersion(model="churn", version=12),
+    messages.VersionLoaded(
+        predictor_id="predictor-1",
+        model="churn",
+        version=12,
+        error=errors.ErrorBody("model_corrupt", "The stored artefact fails verification."),
+    ),
+    messages.ForgetVersion(model="churn", version=3),
+    messages.ListModels(),
+    messages.GetModel(model="churn"),
+    messages.GetVersion(model="churn", version=12),
+    messages.ReadFile(model="churn", version=12, file="model.onnx", offset=0, size_bytes=1048576),
+    messages.FilePiece(data=b"ONNX", total_bytes=4, sha256="ab" * 32),
+    messages.ModelList(models=(messages.ModelSummary(model="churn", champion=12, versions=9, latest=12),)),
+    messages.ModelDetail(
+        model="churn",
+        aliases=(
+            messages.AliasSummary(
+                alias="champion", version=12, previous=11, revision=4, changed_at="2026-11-22T10:00:00Z"
+            ),
+        ),
+        versions=(
+            messages.VersionSummary(
+                version=12,
+                created_at="2026-11-22T10:00:00Z",
+                estimator="RandomForestClassifier",
+                task="classification",
+                score=0.93,
+                scoring="roc_auc",
+                runtime="onnx",
+                size_bytes=123456,
+            ),
+        ),
+    ),
+    messages.VersionDetail(model="churn", version=12, aliases=("champion",), manifest={"model": "churn"}),
+)
+"""In the order of wire.messages."""
+
+BATCH = frames.BatchHeader(
+    model="churn",
+    alias="champion",
+    items=(
+        frames.BatchItem(size_bytes=9, remaining_ms=1990, request_id="req-1"),
+        frames.BatchItem(size_bytes=12, remaining_ms=1500, probabilities=True, request_id="req-2"),
+    ),
+)
+"""The header of a prediction batch."""
+
+REPLY = frames.ReplyHeader(
+    version=12,
+    inference_us=310,
+    queue_us=120,
+    items=(
+        frames.ReplyItem(size_bytes=17, rows=1),
+        frames.ReplyItem(error=errors.ErrorBody("bad_input", "The input has the wrong shape or meaning.")),
+    ),
+)
+"""The header of its answer."""
