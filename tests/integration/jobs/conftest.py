@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from api.jobs import accepting
 from api.ledger import Ledger, rows
 from api.state import State
+from tests.integration.jobs.replica import Replica
 from tests.integration.jobs.trainer_double import TrainerDouble
 from tests.integration.jobs.worker_process import WorkerProcess
 from tests.jobs import new_job
@@ -128,3 +130,20 @@ class Gateway:
 @pytest.fixture(scope="module")
 def gateway(config: settings.Settings, ledger: Ledger) -> Gateway:
     return Gateway(config, ledger)
+
+
+@pytest.fixture(scope="module")
+def replicas(config: settings.Settings) -> Iterator[list[Replica]]:
+    limits = settings.Limits(dataset_bytes=64 * 1024 * 1024, event_streams=3, queued_jobs=200)
+    both = [Replica(config.model_copy(update={"limits": limits})).start() for _ in range(2)]
+    yield both
+    for replica in both:
+        replica.stop()
+
+
+@pytest.fixture
+def client(replicas: list[Replica], ledger: Ledger) -> httpx.Client:
+    """A client of the first replica, while nothing waits."""
+    for job in ledger.jobs.page(owner=None, model=None, status="queued", before=None, limit=1000):
+        ledger.jobs.request_cancel(job.job_id, owner=None)
+    return replicas[0].client
