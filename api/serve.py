@@ -15,6 +15,7 @@ from gunicorn.app.base import BaseApplication
 from uvicorn_worker import UvicornWorker
 
 from api.app import create_app
+from api.one_write import OneWriteProtocol
 from wire import logs
 from wire.settings import Settings, load
 
@@ -27,7 +28,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]
 
     CONFIG_KWARGS = {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": OneWriteProtocol,
         "lifespan": "on",
         "access_log": False,
         "server_header": False,

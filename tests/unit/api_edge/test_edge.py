@@ -8,8 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 
-from api import headers
+from api import bodies, headers
 from api.app import Gateway, create_app
 from api.routes.docs import ASSETS
 from wire.settings import Limits, Predict, Settings
@@ -29,9 +31,12 @@ def app() -> Gateway:
             yield b"x"
             raise RuntimeError("too late for an answer")
 
-        from starlette.responses import StreamingResponse
-
         return StreamingResponse(pieces())
+
+    @app.post("/echo")
+    async def echo(request: Request) -> Response:
+        limit = int(request.query_params["limit"])
+        return bodies.answer(await bodies.read_json(request, dict[str, str], limit_bytes=limit))
 
     @app.get("/numbers")
     async def numbers(number: int) -> int:
@@ -204,7 +209,7 @@ async def test_the_document_describes_every_call_and_every_problem(client: httpx
     assert document["openapi"].startswith("3.1")
     assert "post" in document["paths"]["/predict"]
     for path, item in document["paths"].items():
-        if path in ("/numbers", "/breaks", "/breaks/late"):
+        if path in ("/numbers", "/breaks", "/breaks/late", "/echo"):
             continue
         for method, operation in item.items():
             named = f"{method} {path}"
@@ -235,3 +240,40 @@ async def test_other_protocols_pass_untouched(app: Gateway) -> None:
     scope = {"type": "websocket", "path": "/predict", "headers": [], "query_string": b"", "subprotocols": []}
     await app(scope, receive, send)
     assert [message["type"] for message in sent] == ["websocket.close"]
+
+
+async def pieces(count: int) -> AsyncIterator[bytes]:
+    yield b'{"a":"'
+    for _ in range(count):
+        yield b"x" * 1000
+    yield b'"}'
+
+
+@pytest.mark.parametrize("count", [1, 100], ids=["small", "large"])
+async def test_bodies_of_any_size_are_read(client: httpx.AsyncClient, count: int) -> None:
+    answer = await client.post("/echo?limit=1000000", content=pieces(count), headers=JSON_TYPE)
+    assert answer.json() == {"a": "x" * 1000 * count}
+
+
+async def test_bodies_beyond_their_limit_are_413(client: httpx.AsyncClient) -> None:
+    check(await client.post("/echo?limit=900", content=pieces(1), headers=JSON_TYPE), 413, "too_large")
+    declared = await client.post("/echo?limit=5", content=b'{"a":"b"}', headers=JSON_TYPE)
+    check(declared, 413, "too_large")
+
+
+async def test_a_body_that_ends_too_early_is_400_and_one_without_a_length_411(app: Gateway) -> None:
+    for sent, status in (([(b"content-length", b"9")], 400), ([], 411)):
+        answered: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any, answered: list[Any] = answered) -> None:
+            answered.append(message)
+
+        headers_sent = [(b"content-type", b"application/json"), *sent]
+        scope = {
+            "type": "http", "method": "POST", "path": "/echo", "query_string": b"limit=100", "headers": headers_sent,
+        }  # fmt: skip
+        await app(scope, receive, send)
+        assert answered[0]["status"] == status

@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.exceptions import HTTPException
 
 from api import problems, refusals
 from wire import errors
@@ -99,3 +100,17 @@ def test_refusals_for_now_say_when_to_come_back(kind: type[errors.WarrenError]) 
 
 def test_a_missing_key_names_its_scheme() -> None:
     assert problems.extra_headers(refusals.Unauthorized())["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (404, "not_found"),
+        (413, "too_large"),
+        (415, "unsupported_media_type"),
+        (418, "malformed_body"),
+        (503, "internal_error"),
+    ],
+)
+def test_refusals_of_the_framework_are_ours(status: int, code: str) -> None:
+    assert problems.from_http(HTTPException(status)).code == code
