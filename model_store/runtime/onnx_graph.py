@@ -21,7 +21,7 @@ MAX_GRAPH_BYTES = 2 * 1024**3 - 1
 
 _INPUT_TYPES = {"numbers": ("tensor(float)", "tensor(double)"), "texts": ("tensor(string)",)}
 _OUTPUT_NAMES = (["label"], ["label", "probabilities"], ["value"])
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4
 
 
 def _session(data: bytes) -> onnxruntime.InferenceSession:
@@ -31,7 +31,8 @@ def _session(data: bytes) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = _ERRORS_ONLY
+    # Its own lines on standard error would break our logs; what went wrong is in the exception.
+    options.log_severity_level = _FATAL_ONLY
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 

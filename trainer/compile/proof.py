@@ -30,6 +30,9 @@ ROUNDING = 1e-12
 HELD_OUT_ROWS = 1_000
 """Most held-out rows compared."""
 
+FEWEST_ROWS = 250
+"""Held-out rows compared however slow the pipeline is, and half of the made ones."""
+
 _ALWAYS = (2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129, 255, 256, 257, 511, 512, 513)
 _LARGEST = 1_000
 
@@ -67,18 +70,26 @@ class Reference:
 def reference(native: Runtime, held_out: Rows, spread: float, budget_s: float) -> Reference:
     """Ask the pipeline. ``budget_s`` bounds the search for boundaries and, for a slow pipeline, the rows."""
     begin = time.monotonic()
-    held_out = held_out.take(np.linspace(0, len(held_out) - 1, min(len(held_out), HELD_OUT_ROWS)).astype(int))
-    held_out.take(slice(10)).ask(native)
-    per_row_s = (time.monotonic() - begin) / 10
-    affordable = int(max(50, min(HELD_OUT_ROWS, budget_s / 4 / per_row_s)))
-    made = edge_rows.generate(held_out)
-    held_out, made = held_out.take(slice(affordable)), _thinned(made, 2 * affordable)
+    held_out = _thinned(held_out, HELD_OUT_ROWS)
+    affordable = _affordable(native, held_out, budget_s)
+    made = _thinned(edge_rows.generate(held_out), 2 * affordable)
+    held_out = _thinned(held_out, affordable)
     boundary = edge_rows.at_boundaries(native, held_out, begin + budget_s)
     rows = edge_rows.join(held_out, made, boundary)
-    answered = _answered(native, rows)
-    kept = rows.take(answered)
-    output = kept.ask(native)
-    return Reference(kept, output, spread, len(held_out), len(made), len(boundary), len(rows) - len(kept))
+    kept = rows.take(_answered(native, rows))
+    return Reference(kept, kept.ask(native), spread, len(held_out), len(made), len(boundary), len(rows) - len(kept))
+
+
+def _affordable(native: Runtime, rows: Rows, budget_s: float) -> int:
+    """How many rows the pipeline answers in half of ``budget_s``, at least FEWEST_ROWS."""
+    times = []
+    for size in (10, 110):
+        batch = rows.take(np.resize(np.arange(len(rows)), size))
+        begin = time.monotonic()
+        batch.ask(native)
+        times.append(time.monotonic() - begin)
+    per_row_s = max(times[1] - times[0], 1e-9) / 100
+    return int(min(max(budget_s / 2 / per_row_s, FEWEST_ROWS), HELD_OUT_ROWS))
 
 
 def _thinned(rows: Rows, most: int) -> Rows:

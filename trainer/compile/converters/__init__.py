@@ -11,9 +11,23 @@ from functools import lru_cache
 from typing import Any
 
 from skl2onnx import update_registered_converter
-from sklearn import cross_decomposition, discriminant_analysis, ensemble, impute, linear_model, preprocessing, svm, tree
+from sklearn import (
+    calibration,
+    cross_decomposition,
+    discriminant_analysis,
+    dummy,
+    ensemble,
+    impute,
+    kernel_ridge,
+    linear_model,
+    naive_bayes,
+    neural_network,
+    preprocessing,
+    svm,
+    tree,
+)
 
-from trainer.compile.converters import encoders, linear, preparing, trees
+from trainer.compile.converters import encoders, layered, likelihood, linear, preparing, trees
 from trainer.compile.converters.emit import ML, PRECISION, NotCompilable
 
 __all__ = ["ML", "PRECISION", "NotCompilable", "register"]
@@ -26,6 +40,7 @@ _STEPS: dict[type, tuple[Function, Function]] = {
     preprocessing.RobustScaler: (preparing.same_shape, preparing.scaler),
     preprocessing.MaxAbsScaler: (preparing.same_shape, preparing.scaler),
     preprocessing.MinMaxScaler: (preparing.same_shape, preparing.range_scaler),
+    preprocessing.KBinsDiscretizer: (preparing.bins_shape, preparing.bins),
     preprocessing.OneHotEncoder: (encoders.shape, encoders.encoder),
     preprocessing.OrdinalEncoder: (encoders.shape, encoders.encoder),
     preprocessing.TargetEncoder: (encoders.shape, encoders.encoder),
@@ -73,6 +88,11 @@ _REGRESSORS: dict[type, Function] = {
     linear_model.GammaRegressor: linear.logarithmic_regressor,
     linear_model.PoissonRegressor: linear.logarithmic_regressor,
     linear_model.TweedieRegressor: linear.logarithmic_regressor,
+    dummy.DummyRegressor: likelihood.constant_regressor,
+    kernel_ridge.KernelRidge: layered.kernel_ridge,
+    neural_network.MLPRegressor: layered.network_regressor,
+    svm.NuSVR: layered.support_vector_regressor,
+    svm.SVR: layered.support_vector_regressor,
     cross_decomposition.CCA: linear.centred_regressor,
     cross_decomposition.PLSCanonical: linear.centred_regressor,
     cross_decomposition.PLSRegression: linear.centred_regressor,
@@ -87,6 +107,15 @@ _REGRESSORS: dict[type, Function] = {
 
 _CLASSIFIERS: dict[type, Function] = {
     **dict.fromkeys(_LINEAR_CLASSIFIERS, linear.classifier),
+    calibration.CalibratedClassifierCV: linear.calibrated_classifier,
+    discriminant_analysis.QuadraticDiscriminantAnalysis: likelihood.quadratic_discriminant,
+    dummy.DummyClassifier: likelihood.constant_classifier,
+    naive_bayes.BernoulliNB: likelihood.discrete_bayes,
+    naive_bayes.CategoricalNB: likelihood.categorical_bayes,
+    naive_bayes.ComplementNB: likelihood.discrete_bayes,
+    naive_bayes.GaussianNB: likelihood.gaussian_bayes,
+    naive_bayes.MultinomialNB: likelihood.discrete_bayes,
+    neural_network.MLPClassifier: layered.network_classifier,
     tree.DecisionTreeClassifier: trees.forest_classifier,
     tree.ExtraTreeClassifier: trees.forest_classifier,
     ensemble.RandomForestClassifier: trees.forest_classifier,
@@ -112,7 +141,9 @@ def register() -> None:
         parser = encoders.parse if convert is encoders.encoder else None
         update_registered_converter(model, f"Warren{model.__name__}", shape, convert, parser=parser)
     for model, convert in _REGRESSORS.items():
-        update_registered_converter(model, f"Warren{model.__name__}", trees.regressor_shape, convert)
+        # skl2onnx's own parser of BayesianRidge asks for this option.
+        options = {"return_std": [False]} if model is linear_model.BayesianRidge else None
+        update_registered_converter(model, f"Warren{model.__name__}", trees.regressor_shape, convert, options=options)
     for model, convert in _CLASSIFIERS.items():
         update_registered_converter(
             model,

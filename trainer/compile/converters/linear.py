@@ -91,3 +91,30 @@ def _shares(emit: Emit, model: Any, raw: str, width: int) -> str:
     nothing = emit.node("Equal", emit.row_sum(each, width), emit.constant(0))
     each = emit.node("Where", nothing, emit.constant(1), each)
     return emit.node("Div", each, emit.row_sum(each, width))
+
+
+def calibrated_classifier(scope: Any, operator: Any, container: Any) -> None:
+    """CalibratedClassifierCV of linear classifiers with Platt's sigmoids: the mean over its folds."""
+    emit, model = Emit(scope, operator, container), operator.raw_operator
+    count = len(model.classes_)
+    folds = [_calibrated(emit, fold, count) for fold in model.calibrated_classifiers_]
+    total = folds[0]
+    for fold in folds[1:]:
+        total = emit.node("Add", total, fold)
+    emit.classify(emit.node("Div", total, emit.constant(len(folds))), model.classes_)
+
+
+def _calibrated(emit: Emit, fold: Any, count: int) -> str:
+    """One fold's probabilities."""
+    sigmoids = [(getattr(one, "a_", None), getattr(one, "b_", None)) for one in fold.calibrators]
+    if not hasattr(fold.estimator, "coef_") or len(fold.estimator.classes_) != count or (None, None) in sigmoids:
+        raise NotCompilable("a calibration of anything but linear classifiers by sigmoids")
+    slopes, constants = np.array(sigmoids, dtype=np.float64).T
+    raw = _sum(emit, _weights(fold.estimator), fold.estimator.intercept_)
+    moved = emit.node("Add", emit.node("Mul", raw, emit.constant(slopes[None, :])), emit.constant(constants[None, :]))
+    each = emit.elementwise("Sigmoid", emit.node("Neg", moved), len(sigmoids))
+    if count == 2:
+        return emit.node("Concat", emit.node("Sub", emit.constant(1), each), each, axis=1)
+    sums = emit.row_sum(each, count)
+    nothing = emit.node("Equal", sums, emit.constant(0))
+    return emit.node("Where", nothing, emit.constant(1 / count), emit.node("Div", each, sums))

@@ -78,3 +78,23 @@ def range_scaler(scope: Any, operator: Any, container: Any) -> None:
         low, high = model.feature_range
         rows = emit.node("Clip", rows, emit.constant(low), emit.constant(high))
     emit.output(0, rows)
+
+
+def bins_shape(operator: Any) -> None:
+    """One column per bin, or one per column."""
+    model = operator.raw_operator
+    set_output(operator, len(model.n_bins_) if model.encode == "ordinal" else int(model.n_bins_.sum()))
+
+
+def bins(scope: Any, operator: Any, container: Any) -> None:
+    """KBinsDiscretizer: a number's bin is how many of the inner edges it reaches."""
+    emit, model = Emit(scope, operator, container), operator.raw_operator
+    rows, parts = emit.input(), []
+    for place, edges in enumerate(model.bin_edges_):
+        column = emit.node("Gather", rows, emit.constant([place], np.int64), axis=1)
+        reached = emit.cast(emit.node("GreaterOrEqual", column, emit.constant(edges[1:-1][None, :])), np.int64)
+        number = emit.node("ReduceSum", reached, emit.constant([1], np.int64), keepdims=1)
+        if model.encode != "ordinal":
+            number = emit.node("Equal", number, emit.constant(np.arange(len(edges) - 1)[None, :], np.int64))
+        parts.append(emit.cast(number, emit.dtype))
+    emit.output(0, emit.node("Concat", *parts, axis=1))
