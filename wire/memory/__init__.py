@@ -17,7 +17,7 @@ from pika import exceptions
 from wire import links, settings, topology
 from wire.async_client import AsyncRpcClient
 from wire.client import RpcClient
-from wire.memory.channels import MemoryConnection
+from wire.memory.connections import MemoryConnection
 from wire.memory.queues import MemoryQueue
 from wire.server import RpcServer
 

@@ -1,12 +1,12 @@
-"""Connections and channels to the broker in memory, with the part of pika's interface that wire uses.
+"""Channels to the broker in memory, with the part of pika's interface that wire uses.
 
-Between wire's links and wire.memory's queues. Calls come from the connection's own event loop;
-answers and deliveries go back to it, so several loops in several threads may share a broker.
+Between wire's subscriptions, publishers and inboxes and the queues of wire.memory. Commands come
+from the connection's own event loop and are carried out at once; answers and deliveries go back
+to it, soon.
 """
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -18,86 +18,13 @@ from pika import exceptions, spec
 from wire.memory.queues import Consumer, MemoryQueue, StoredMessage, stored
 
 if TYPE_CHECKING:
-    from wire.memory import MemoryBroker
+    from wire.memory.connections import MemoryConnection
 
 _Callback = Callable[..., object]
 
 
-class MemoryConnection:
-    """A connection: opens soon, or fails soon when the broker is down."""
-
-    def __init__(
-        self, broker: MemoryBroker, name: str, on_open: _Callback, on_open_error: _Callback, on_close: _Callback
-    ) -> None:
-        self.broker = broker
-        self.name = name
-        self.is_open = False
-        self.is_closing = False
-        self.is_closed = False
-        self.channels: list[MemoryChannel] = []
-        self.loop = asyncio.get_running_loop()
-        self.on_blocked: _Callback = _ignore
-        self.on_unblocked: _Callback = _ignore
-        self.held: list[Callable[[], None]] = []
-        self._on_open = on_open
-        self._on_open_error = on_open_error
-        self._on_close = on_close
-        self.loop.call_soon(self._finish_opening)
-
-    def soon(self, callback: _Callback, *args: object) -> None:
-        """Run a callback on this connection's loop; dropped when that loop has ended."""
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(callback, *args)
-
-    def channel(self, on_open_callback: _Callback) -> MemoryChannel:
-        """Open a channel."""
-        channel = MemoryChannel(self)
-        self.channels.append(channel)
-        self.soon(on_open_callback, channel)
-        return channel
-
-    def add_on_connection_blocked_callback(self, callback: _Callback) -> None:
-        """Tell of an alarm."""
-        self.on_blocked = callback
-
-    def add_on_connection_unblocked_callback(self, callback: _Callback) -> None:
-        """Tell of its end."""
-        self.on_unblocked = callback
-
-    def close(self) -> None:
-        """Close, orderly."""
-        self.is_closing = True
-        self.soon(self.lose, exceptions.ConnectionClosedByClient(200, "Normal shutdown"))
-
-    def abort(self) -> None:
-        """Close, at once."""
-        self.close()
-
-    def lose(self, error: Exception) -> None:
-        """End, on this connection's loop, for whatever reason."""
-        if self.is_closed:
-            return
-        was_open, self.is_open, self.is_closed = self.is_open, False, True
-        with self.broker.lock:
-            for channel in tuple(self.channels):
-                channel.end(error)
-            self.broker.forget(self)
-        (self._on_close if was_open else self._on_open_error)(self, error)
-
-    def _finish_opening(self) -> None:
-        if self.is_closing:
-            return
-        if self.broker.down:
-            self.is_closed = True
-            self._on_open_error(self, exceptions.AMQPConnectionError("the broker is down"))
-            return
-        self.is_open = True
-        self.broker.connections.append(self)
-        self._on_open(self)
-
-
 class MemoryChannel:
-    """A channel: commands are carried out at once, answers come soon."""
+    """A channel of one connection."""
 
     def __init__(self, connection: MemoryConnection) -> None:
         self.is_open = True
@@ -108,6 +35,7 @@ class MemoryChannel:
         self._prefetch = 0
         self._consumers: dict[str, tuple[Consumer, MemoryQueue, _Callback, bool]] = {}
         self._unacknowledged: dict[int, tuple[Consumer, MemoryQueue, StoredMessage]] = {}
+        self._outcomes: list[tuple[int, bool]] = []
         self._on_close: list[_Callback] = []
         self._on_return: _Callback = _ignore
         self._on_cancel: _Callback = _ignore
@@ -249,9 +177,19 @@ class MemoryChannel:
         if not targets and mandatory:
             self._connection.soon(self._on_return, self, None, message.properties, message.body)
         accepted = [queue.accept(message) for queue in targets]
-        kind = spec.Basic.Ack if all(accepted) else spec.Basic.Nack
-        frame = SimpleNamespace(method=kind(delivery_tag=number, multiple=False))
-        self._connection.soon(self._on_confirm, frame)
+        self._outcomes.append((number, all(accepted)))
+        self._connection.soon(self._confirm)
+
+    def _confirm(self) -> None:
+        """Confirm what was accepted since the last time, several at once where nothing was refused."""
+        with self._broker.lock:
+            outcomes, self._outcomes = self._outcomes, []
+        if len(outcomes) > 1 and all(accepted for _, accepted in outcomes):
+            self._on_confirm(SimpleNamespace(method=spec.Basic.Ack(outcomes[-1][0], multiple=True)))
+            return
+        for number, accepted in outcomes:
+            kind = spec.Basic.Ack if accepted else spec.Basic.Nack
+            self._on_confirm(SimpleNamespace(method=kind(number, multiple=False)))
 
     def _deliver(self, consumer: Consumer, queue: MemoryQueue, message: StoredMessage) -> None:
         tag = next(self._tags)

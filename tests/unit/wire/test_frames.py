@@ -1,0 +1,58 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wire import errors, frames
+
+BLOBS = st.lists(st.binary(max_size=200), max_size=8)
+
+
+@given(BLOBS)
+def test_a_batch_arrives_as_it_was_sent(blobs: list[bytes]) -> None:
+    items = tuple(frames.BatchItem(size_bytes=len(blob), remaining_ms=5) for blob in blobs)
+    header = frames.BatchHeader(model="m", items=items, version=3)
+    got, pieces = frames.decode_batch(frames.encode(header, blobs))
+    assert got == header
+    assert [bytes(piece) for piece in pieces] == blobs
+
+
+@given(BLOBS)
+def test_a_reply_arrives_as_it_was_sent(blobs: list[bytes]) -> None:
+    header = frames.ReplyHeader(items=tuple(frames.ReplyItem(size_bytes=len(blob)) for blob in blobs), version=3)
+    got, pieces = frames.decode_reply(frames.encode(header, blobs))
+    assert got == header
+    assert [bytes(piece) for piece in pieces] == blobs
+
+
+def framed(header: bytes, rest: bytes = b"") -> bytes:
+    return len(header).to_bytes(4, "little") + header + rest
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\x01",
+        framed(b"{}"),
+        framed(b"not json"),
+        framed(b'{"model":"\xff","items":[]}'),
+        framed(b'{"model":"m","items":[],"schema":2}'),
+        framed(b'{"model":"m","items":[{"size_bytes":5,"remaining_ms":1}]}', b"1234"),
+        framed(b'{"model":"m","items":[{"size_bytes":-1,"remaining_ms":1},{"size_bytes":1,"remaining_ms":1}]}'),
+        framed(b'{"model":"m","items":[]}', b"left over"),
+        framed(b"[" * 100_000),
+        b"\xff\xff\xff\xff{}",
+    ],
+)
+def test_what_is_no_frame_is_malformed(body: bytes) -> None:
+    with pytest.raises(errors.MalformedBody):
+        frames.decode_batch(body)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_do_more_than_being_malformed(body: bytes) -> None:
+    for decode in (frames.decode_batch, frames.decode_reply):
+        with contextlib.suppress(errors.MalformedBody):
+            decode(body)
