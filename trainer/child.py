@@ -59,9 +59,7 @@ def run(spec: ChildSpec, draft: Path, progress: Progress) -> ChildResult:
     try:
         _cap_memory(spec.memory_bytes)
         return _train(spec, draft, progress)
-    except errors.TooLarge as error:
-        return _failed(errors.TrainingFailed(error.message, errors=error.errors, hint=error.hint))
-    except errors.BadInput as error:
+    except (errors.BadInput, errors.TooLarge) as error:
         return _failed(errors.TrainingFailed(error.message, errors=error.errors, hint=error.hint))
     except errors.WarrenError as error:
         return _failed(error)

@@ -51,7 +51,7 @@ def compare(spec: ChildSpec, fitted: Fitted, table: TypedTable, digest: str) -> 
         return _judged(spec, fitted, table, artefact, digest)
     except NotComparable as reason:
         return _not_comparable(spec, f"not comparable with version {spec.champion}: {reason}")
-    except (store_errors.StoreError, OSError, ValueError):
+    except (store_errors.StoreError, BadSchema, OSError, ValueError):
         return _not_comparable(spec, f"not comparable: version {spec.champion} can't be read and verified")
 
 
@@ -103,8 +103,7 @@ def _common_rows(fitted: Fitted, table: TypedTable, theirs: Manifest, model: str
 
 def _mine(fitted: Fitted, places: NDArray[np.int64]) -> metrics.Predicted:
     judged = fitted.predicted
-    if judged is None:
-        raise NotComparable("the new version was not judged on its holdout")
+    assert judged is not None  # a version that has a holdout was judged on it
     rows = np.searchsorted(fitted.prepared.judging, places)
     table = judged.probabilities
     return metrics.Predicted(judged.values[rows], None if table is None else table[rows])
@@ -118,13 +117,10 @@ def _theirs(
     wants_table = scores.SCORES[name].probabilities
     if wants_table and list(manifest.classes or ()) != list(fitted.prepared.classes or ()):
         raise NotComparable("it knows other classes, and the score is one of probabilities")
-    try:
-        schema = Schema.from_builtins(manifest.features)
-        if any(table.types.get(column.name) != column.type for column in schema.columns):
-            raise NotComparable("this table lacks one of its columns, or has it in another type")
-        batch = frames.from_frame(fitted.prepared.frame.iloc[places], schema)
-    except BadSchema as error:
-        raise NotComparable("its columns can't be read from this table") from error
+    schema = Schema.from_builtins(manifest.features)
+    if any(table.types.get(column.name) != column.type for column in schema.columns):
+        raise NotComparable("this table lacks one of its columns, or has it in another type")
+    batch = frames.from_frame(fitted.prepared.frame.iloc[places], schema)
     loaded = runtime.load(artefact)
     try:
         output = loaded.predict(batch.numbers, batch.texts, probabilities=wants_table)

@@ -101,17 +101,18 @@ def row_hashes(
     Numbers, booleans and dates enter by value (-0.0 as 0.0), texts by a keyed BLAKE2b of each
     different value; columns are mixed by the finaliser of SplitMix64 (Steele et al. 2014).
     """
-    total = np.full(len(frame), _text_hash("", salt), dtype=np.uint64)
+    key = hashlib.blake2b(salt.encode(), digest_size=32).digest()
+    total = np.full(len(frame), _text_hash("", key), dtype=np.uint64)
     for name in columns:
-        cells = _cell_hashes(frame[name], types[name], salt)
-        total = _mix(total ^ _mix(cells + np.uint64(_text_hash(name, salt))))
+        cells = _cell_hashes(frame[name], types[name], key)
+        total = _mix(total ^ _mix(cells + np.uint64(_text_hash(name, key))))
     return total
 
 
-def _cell_hashes(column: pd.Series[Any], kind: ColumnType, salt: str) -> NDArray[np.uint64]:
+def _cell_hashes(column: pd.Series[Any], kind: ColumnType, key: bytes) -> NDArray[np.uint64]:
     if kind == "text":
         codes, different = column.factorize()
-        hashes = np.array([_text_hash(str(one), salt) for one in different] or [0], dtype=np.uint64)
+        hashes = np.array([_text_hash(str(one), key) for one in different] or [0], dtype=np.uint64)
         found: NDArray[np.uint64] = hashes[codes]
         return found
     if kind == "date":
@@ -121,8 +122,7 @@ def _cell_hashes(column: pd.Series[Any], kind: ColumnType, salt: str) -> NDArray
     return np.where(np.isnan(numbers), _MISSING_NUMBER, bits)
 
 
-def _text_hash(text: str, salt: str) -> int:
-    key = hashlib.blake2b(salt.encode(), digest_size=32).digest()
+def _text_hash(text: str, key: bytes) -> int:
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_TEXT_BYTES, key=key)
     return int.from_bytes(digest.digest(), "little")
 

@@ -7,7 +7,9 @@ steps that an ONNX graph knows are used, so what is served is what was fitted.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import Any, Literal
 
 import numpy as np
@@ -57,7 +59,7 @@ class Facts:
     """What the training rows hold: the task, the classes, and the different texts of each text column.
 
     ``classes``: JSON scalars by index, None for a regression. ``levels``: per text column its
-    different texts, most frequent first (equal counts in alphabetical order).
+    different texts, most frequent first (equal counts in alphabetical order), at most TOP_LEVELS.
     """
 
     task: Task
@@ -103,8 +105,8 @@ def build(name: str, params: dict[str, Any], schema: Schema, known: Facts) -> Pi
 
 
 def _levels(texts: NDArray[Any]) -> tuple[str, ...]:
-    different, counts = np.unique(texts.astype(str), return_counts=True)
-    return tuple(str(different[place]) for place in np.lexsort((different, -counts)))
+    counts = Counter(texts.tolist())
+    return tuple(nsmallest(TOP_LEVELS, counts, key=lambda text: (-counts[text], text)))
 
 
 def _is_tree(name: str) -> bool:
@@ -154,7 +156,7 @@ def _encoder(encoding: Encoding, form: Form, levels: list[tuple[str, ...]], know
     if encoding == "ordinals":
         return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     if encoding == "top_levels":
-        top = [np.array(sorted(one[:TOP_LEVELS]), dtype=object) for one in levels]
+        top = [np.array(sorted(one), dtype=object) for one in levels]
         return OneHotEncoder(categories=top, handle_unknown="ignore", sparse_output=False)
     # The type is said and not guessed: a target of whole numbers looks like classes to it.
     target_type = "binary" if known.task == "classification" else "continuous"

@@ -112,7 +112,7 @@ def test_an_estimator_without_a_graph_is_stored_as_skops(tmp_path: Path) -> None
     bench = Bench(tmp_path)
     data = tmp_path / "data.csv"
     numbers(120).frame.to_csv(data, index=False)
-    result, draft = bench.train(request("DummyClassifier"), data)
+    result, draft = bench.train(request("NearestCentroid"), data)
     assert result.trained is not None
     assert result.trained.runtime == "skops"
     assert (draft / "model.skops").exists()

@@ -296,3 +296,18 @@ def test_a_confusion_matrix_is_bounded() -> None:
     assert found["left_out"] == sum(range(1, 11))
     nothing = metrics.confusion(np.array([0, 1]), np.array([1, 0]), ["a", "b"])
     assert nothing["matrix"] == [[0, 1], [1, 0]]
+
+
+def test_folds_beside_a_holdout_that_cannot_be_fitted_are_refused() -> None:
+    asked = request("KNeighborsClassifier", params={"n_neighbors": 90}, validation=messages.Validation(folds=2))
+    with pytest.raises(errors.TrainingFailed, match="n_neighbors"):
+        fit.fit(numbers(130), asked)
+
+
+def test_a_score_that_the_holdout_does_not_define_is_none() -> None:
+    table = typed(when=np.arange(200.0), a=np.arange(200.0) % 7, y=["x", "z"] * 80 + ["x"] * 40)
+    validation = messages.Validation(order_by="when", scoring="roc_auc")
+    fitted = fit.fit(table, request("GaussianNB", validation=validation))
+    assert fitted.score is None
+    assert fitted.report["baseline"]["beaten"] is None
+    assert "accuracy" in fitted.metrics
