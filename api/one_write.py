@@ -1,8 +1,10 @@
 """An HTTP answer in one system call: head and body leave the process together.
 
 Between uvicorn and its socket. uvicorn writes the head of an answer as soon as it has it and
-the body after it; each write is a system call here and a wake-up in Nginx. Holding the head
-until the body follows in the same tick saved a fifth of a replica's time per prediction.
+the body after it: two system calls here and two wake-ups in Nginx. Holding the head until the
+body follows in the same tick halves the writes. Measured through Nginx at 64 connections on two
+busy cores, medians of 12 alternating runs: 178 us of processor time per prediction in Nginx and
+replica instead of 187; without Nginx the difference is within the noise.
 """
 
 from __future__ import annotations
