@@ -57,58 +57,52 @@ class PerConsumerTasks(tasks.Tasks):  # type: ignore[misc]
         return False
 
 
-def make_consumer(dead_letter: DeadLetter) -> type[Any]:
-    """The consumer class of a worker that hands unreadable messages to ``dead_letter``."""
+class JobConsumer(celery_consumer.Consumer):  # type: ignore[misc]
+    """Connection, tasks and loop; no events, gossip, mingle, heartbeat events or remote control."""
 
-    class JobConsumer(celery_consumer.Consumer):  # type: ignore[misc]
-        """Connection, tasks and loop; no events, gossip, mingle, heartbeat events or remote control."""
+    event_dispatcher = None
+    dead_letter: DeadLetter
 
-        event_dispatcher = None
+    class Blueprint(celery_consumer.Consumer.Blueprint):  # type: ignore[misc]
+        """The three steps."""
 
-        class Blueprint(celery_consumer.Consumer.Blueprint):  # type: ignore[misc]
-            """The three steps."""
+        default_steps = (connection.Connection, PerConsumerTasks, celery_consumer.Evloop)
 
-            default_steps = (
-                connection.Connection,
-                PerConsumerTasks,
-                celery_consumer.Evloop,
-            )
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
+        """Celery's own handler, except that no message can end the worker."""
+        handle = super().create_task_handler(*args, **kwargs)
+        expected = self.connection_errors + self.channel_errors
 
-        def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
-            """Celery's own handler, except that no message can end the worker."""
-            handle = super().create_task_handler(*args, **kwargs)
-            expected = self.connection_errors + self.channel_errors
+        def on_message(message: Any) -> None:
+            try:
+                handle(message)
+            except expected:
+                raise
+            except Exception:
+                self._bury(message)
 
-            def on_message(message: Any) -> None:
-                try:
-                    handle(message)
-                except expected:
-                    raise
-                except Exception:
-                    _bury(message)
+        return on_message
 
-            return on_message
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """The body is not JSON."""
+        self._bury(message)
 
-        def on_decode_error(self, message: Any, exc: Exception) -> None:
-            """The body is not JSON."""
-            _bury(message)
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """Not a Celery message."""
+        self._bury(message)
 
-        def on_unknown_message(self, body: Any, message: Any) -> None:
-            """Not a Celery message."""
-            _bury(message)
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """A task we do not have."""
+        self._bury(message)
 
-        def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
-            """A task we do not have."""
-            _bury(message)
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """A Celery message with impossible content."""
+        self._bury(message)
 
-        def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
-            """A Celery message with impossible content."""
-            _bury(message)
-
-    def _bury(message: Any) -> None:
+    def _bury(self, message: Any) -> None:
         body = message.body or b""
         try:
-            dead_letter(body.encode() if isinstance(body, str) else bytes(body), str(message.delivery_tag))
+            self.dead_letter(body.encode() if isinstance(body, str) else bytes(body), str(message.delivery_tag))
         except errors.NotAnswered as error:
             # Nobody keeps it now, so it stays the broker's; the pause makes this no busy loop.
             logs.log("rpc.dead_lettered", level="ERROR", error=error.code)
@@ -117,4 +111,7 @@ def make_consumer(dead_letter: DeadLetter) -> type[Any]:
         else:
             message.ack()
 
-    return JobConsumer
+
+def make_consumer(dead_letter: DeadLetter) -> type[JobConsumer]:
+    """The consumer class of a worker that hands unreadable messages to ``dead_letter``."""
+    return type("WorkerConsumer", (JobConsumer,), {"dead_letter": staticmethod(dead_letter)})

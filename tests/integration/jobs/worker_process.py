@@ -67,8 +67,13 @@ class WorkerProcess:
         return self.process.wait(30)
 
     def close(self) -> None:
+        """Stop it as a supervisor does; a worker that does not stop is a failure."""
         if self.process.poll() is None:
-            self.kill()
+            self.process.send_signal(signal.SIGCONT)
+            try:
+                assert self.terminate() == 0
+            finally:
+                self.process.kill()
 
 
 def _variables(tree: dict[str, Any], prefix: str) -> dict[str, str]:
