@@ -20,7 +20,7 @@ from tables.missing import NOT_A_NUMBER
 from tables.schema import Schema, listed
 
 MAX_DEPTH: Final = 31
-"""Deepest nesting of ``instances``: 32 with the object around it (limits.json_depth)."""
+"""Deepest nesting of ``instances``: 32 with the object around it."""
 
 LONGEST_INTEGER: Final = 400
 """Digits beyond which an integer is out of range without being converted (float64 ends at 309)."""

@@ -99,8 +99,6 @@ class Limits(Section):
     """Largest upload."""
     other_body_bytes: int = 64 * 1024
     """Largest body of any other call."""
-    json_depth: int = 32
-    """Deepest nesting of a JSON body."""
     queued_jobs: int = 10_000
     """Jobs that may wait before POST /train answers 429."""
     event_streams: int = 200
