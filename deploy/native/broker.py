@@ -31,6 +31,8 @@ HOST = "127.0.0.1"
 
 _SCRIPT_FOLDERS = ("/usr/lib/rabbitmq/lib", "/usr/local/lib/rabbitmq/lib", "/opt/rabbitmq/lib")
 _MAX_SCHEDULERS = 4
+# The node's own name must resolve, whatever the machine's hosts file and name servers say.
+_INETRC = '{host, {127,0,0,1}, ["localhost"]}.\n{lookup, [file, native]}.\n'
 _USER = "rabbitmq"
 _SET_USER = ("setpriv", f"--reuid={_USER}", f"--regid={_USER}", "--clear-groups")
 
@@ -116,6 +118,7 @@ class Node:
             lines.append(f"load_definitions = {self.home}/definitions.json")
         (self.home / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         (self.home / "advanced.config").write_text("[].\n")
+        (self.home / "inetrc").write_text(_INETRC)
         (self.home / "rabbitmq-env.conf").write_text("")
         (self.home / "enabled_plugins").write_text(f"[{','.join(self._plugins)}].\n")
         cookie = self.home / ".erlang.cookie"
@@ -136,6 +139,7 @@ class Node:
             "LC_ALL": "C.UTF-8",
             "ERL_EPMD_PORT": str(self.ports.epmd),
             "ERL_EPMD_ADDRESS": HOST,
+            "ERL_INETRC": str(self.home / "inetrc"),
             "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_DIST_PORT": str(self.ports.dist),
             "RABBITMQ_MNESIA_BASE": str(self.home / "data"),

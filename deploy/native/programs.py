@@ -25,8 +25,8 @@ class Program:
     """One supervised process.
 
     Programs of a ``group`` stop together; groups stop in falling ``order``, each after the one
-    before it is gone, so work has somewhere to go until it is finished. ``ready_url`` answers 200
-    when the process is ready; ``ports`` are for people.
+    before it is gone, so work has somewhere to go until it is finished. A process is ready when its
+    ``ready_url`` answers 200, or something listens on its ``ready_port``; ``ports`` are for people.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Program:
     stop_wait_s: int
     stop_signal: str = "TERM"
     ready_url: str = ""
+    ready_port: int = 0
     ports: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -77,7 +78,7 @@ def _broker_programs(layout: Layout, block: PortBlock) -> list[Program]:
     ports = {"amqp": block.amqp, "dist": block.dist}
     return [
         Program("epmd", "epmd", 10, broker.epmd_command(), broker.environment(), 5, ports={"epmd": block.epmd}),
-        Program("broker", "broker", 20, broker.server_command(), environment, 60, ports=ports),
+        Program("broker", "broker", 20, broker.server_command(), environment, 60, ready_port=block.amqp, ports=ports),
     ]
 
 

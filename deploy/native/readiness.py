@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Sequence
 
 from deploy.native.layout import DeploymentError, Layout
+from deploy.native.ports import taken
 from deploy.native.programs import Program
 from deploy.native.supervision import Supervisor, SupervisorAway
 
@@ -25,10 +26,10 @@ def wait(layout: Layout, supervisor: Supervisor, programs: Sequence[Program], ti
     """
     end = time.monotonic() + timeout_s
     failing_since: dict[str, float] = {}
-    waiting = [program for program in programs if program.ready_url]
+    waiting = list(programs)
     while waiting:
         # One at a time, in the order of their start: a probe costs a starting process time.
-        if answers(waiting[0].ready_url):
+        if ready(waiting[0]):
             waiting.pop(0)
             continue
         now = time.monotonic()
@@ -40,9 +41,16 @@ def wait(layout: Layout, supervisor: Supervisor, programs: Sequence[Program], ti
                 failing_since.pop(name, None)
         hopeless = any(now - since > _HOPELESS_S for since in failing_since.values())
         if now > end or hopeless or not states:
-            names = [program.name for program in waiting if not answers(program.ready_url)]
+            names = [program.name for program in waiting if not ready(program)]
             raise DeploymentError(_report(layout, states, names))
         time.sleep(_PAUSE_S)
+
+
+def ready(program: Program) -> bool:
+    """Whether a program can be used, as far as it can be asked."""
+    if program.ready_url:
+        return answers(program.ready_url)
+    return not program.ready_port or taken(program.ready_port)
 
 
 def answers(url: str) -> bool:
@@ -65,7 +73,8 @@ def _report(layout: Layout, states: dict[str, str], names: Sequence[str]) -> str
     if not states:
         return f"The supervisor ended. Its log: {layout.logs}/supervisord.log\n{_tail(layout, 'supervisord')}"
     parts = [f"Not ready: {', '.join(names)}."]
-    for name in names:
+    # Everything waits for the broker, so without it the others' logs say nothing more.
+    for name in ["broker"] if "broker" in names else names:
         parts.append(
             f"--- {name} ({states.get(name, 'unknown')}), end of {layout.logs}/{name}.log:\n{_tail(layout, name)}"
         )
