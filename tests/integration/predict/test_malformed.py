@@ -15,7 +15,7 @@ SEED = 20261122
 COUNT = 3000
 GOOD: dict[str, tuple[str, bytes]] = {
     "/predict": ("POST", b'{"model":"m","instances":[[1,2.5,null,"x"]],"version":3,"probabilities":true}'),
-    "/train": ("POST", b'{"model":"m","dataset":{"sample":"iris"},"target":"t","params":{"a":1},"validation":{"folds":3}}'),
+    "/train": ("POST", b'{"model":"m","dataset":{"sample":"iris"},"target":"t","params":{"a":1},"promote":"never"}'),
     "/models/m/aliases/a": ("PUT", b'{"version":1,"expected":2}'),
 }  # fmt: skip
 DAMAGE = [
