@@ -21,7 +21,7 @@ ALIVE_S = 0.1
 class TrainerDouble:
     """Serves TRAIN, CHANGES, INSPECT and STOP."""
 
-    def __init__(self, broker: settings.Broker, threads: int = 4) -> None:
+    def __init__(self, broker: settings.Broker, threads: int = 4, server: RpcServer | None = None) -> None:
         self.versions: dict[str, int] = {}
         self.tombstones: set[str] = set()
         self.requests: list[messages.TrainRequest] = []
@@ -32,7 +32,7 @@ class TrainerDouble:
         self.settling.set()
         self._lock = threading.Lock()
         self._ends: dict[str, threading.Event] = {}
-        self._server = RpcServer(broker, "trainer", "trainer")
+        self._server = server or RpcServer(broker, "trainer", "trainer")
         self._server.serve(topology.TRAIN, self._train, prefetch=threads, threads=threads)
         self._server.serve(topology.CHANGES, self._settle, prefetch=1)
         self._server.serve(topology.INSPECT, self._inspect, prefetch=1)
@@ -74,6 +74,12 @@ class TrainerDouble:
         request.ack()
         self.fits[train.job_id] += 1
         kind = train.model.split("-")[0]
+        if kind == "garbled":
+            request.reply_raw(b"{}", "from.the.future")
+            request.reply_raw(b"{", messages.TrainDone.TYPE)
+            return None
+        if kind == "unasked":
+            raise errors.Cancelled
         if kind == "input":
             raise errors.TrainingFailed("The target has a single class.")
         if kind == "poison":

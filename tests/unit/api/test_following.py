@@ -1,0 +1,302 @@
+"""One job followed in this process: what the worker does when ledger, broker or trainer fail it.
+
+The broker is wire's own in memory; the ledger is a real one, made to be away where a test says so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from api.jobs import following, task
+from api.jobs.celery_app import make_app
+from api.jobs.enqueueing import Enqueuer
+from api.jobs.leases import LeaseKeeper
+from api.jobs.task import JobTask, LedgerGone
+from api.ledger import Ledger, rows
+from tests.integration.jobs.trainer_double import TrainerDouble
+from tests.jobs import new_job
+from tests.rabbit import wait_until
+from wire import errors, settings, topology
+from wire.memory import MemoryBroker
+
+
+class Shop:
+    """A worker's parts around one ledger and one broker in memory."""
+
+    def __init__(self, home: Path) -> None:
+        self.broker = MemoryBroker(settings.Broker(reconnect_max_s=0.1))
+        self.ledger = Ledger(settings.Ledger(url=f"sqlite:///{home}/ledger.sqlite3"))
+        self.ledger.migrate()
+        self.rpc = self.broker.client("worker", "worker")
+        self.rpc.start()
+        assert self.rpc.wait_connected(10)
+        self.stopping = threading.Event()
+        self.keeper = LeaseKeeper(self.ledger.leases, 0.0)
+        config = settings.Train(silence_s=0.3, attempts=3, warm_wait_s=0.1)
+        enqueuer = Enqueuer(make_app(self.broker.settings), self.rpc, self.ledger)
+        self.task = JobTask(config, self.ledger, self.rpc, enqueuer, self.keeper, name="w1", stopping=self.stopping)
+        self.acknowledged: list[str] = []
+        self._threads: list[threading.Thread] = []
+        self._trainers: list[TrainerDouble] = []
+
+    def trainer(self) -> TrainerDouble:
+        double = TrainerDouble(self.broker.settings, server=self.broker.server("trainer", "trainer"))
+        self._trainers.append(double)
+        return double.start()
+
+    def accepted(self, model: str = "good") -> rows.Job:
+        return self.ledger.jobs.accept(new_job(model=model), queued_limit=99)
+
+    def run(self, job: rows.Job) -> rows.Job:
+        self.task.run(job.job_id, lambda: self.acknowledged.append(job.job_id))
+        return self.find(job)
+
+    def begin(self, job: rows.Job) -> threading.Thread:
+        thread = threading.Thread(target=self.run, args=(job,))
+        self._threads.append(thread)
+        thread.start()
+        return thread
+
+    def find(self, job: rows.Job) -> rows.Job:
+        return self.ledger.jobs.find(job.job_id, owner=None)
+
+    def wait_status(self, job: rows.Job, status: str) -> None:
+        wait_until(lambda: self.find(job).status == status, f"the job is {status}")
+
+    def close(self) -> None:
+        self.stopping.set()
+        for thread in self._threads:
+            thread.join(10)
+        for trainer in self._trainers:
+            trainer.stop()
+        self.rpc.close()
+        self.ledger.close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    monkeypatch.setattr(task, "_RETRY_PAUSE_S", 0.01)
+    monkeypatch.setattr(following, "POLL_S", 0.02)
+    shop = Shop(tmp_path)
+    yield shop
+    shop.close()
+
+
+def away(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, times: int) -> None:
+    """The ledger is away for the next calls of one method."""
+    real: Callable[..., Any] = getattr(owner, name)
+    left = [times]
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        if left[0] > 0:
+            left[0] -= 1
+            raise errors.LedgerUnavailable
+        return real(*arguments, **keywords)
+
+    monkeypatch.setattr(owner, name, call)
+
+
+def test_end_is_written_when_the_ledger_is_back(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.trainer()
+    away(monkeypatch, shop.ledger.leases, "finish", 5)
+    assert shop.run(shop.accepted()).status == "succeeded"
+
+
+def test_lease_is_tried_again_while_the_ledger_is_away(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.trainer()
+    away(monkeypatch, shop.ledger.leases, "take", 3)
+    job = shop.run(shop.accepted())
+    assert (job.status, shop.acknowledged) == ("succeeded", [job.job_id])
+
+
+def test_message_is_not_acknowledged_without_a_lease(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task, "LEDGER_TRIES", 2)
+    away(monkeypatch, shop.ledger.leases, "take", 99)
+    with pytest.raises(LedgerGone):
+        shop.run(shop.accepted())
+    assert shop.acknowledged == []
+
+
+def test_stopping_worker_takes_no_new_job(shop: Shop) -> None:
+    shop.stopping.set()
+    job = shop.accepted()
+    with pytest.raises(LedgerGone):
+        shop.run(job)
+    assert (shop.find(job).attempts, shop.acknowledged) == (0, [])
+
+
+def test_end_that_cannot_be_written_is_left_to_the_reaper(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.trainer()
+    monkeypatch.setattr(task, "LEDGER_TRIES", 2)
+    away(monkeypatch, shop.ledger.leases, "finish", 99)
+    job = shop.accepted()
+    with pytest.raises(LedgerGone):
+        shop.run(job)
+    assert (shop.find(job).status, shop.find(job).holder, shop.keeper.count) == ("running", "w1", 0)
+
+
+def test_progress_that_cannot_be_stored_ends_no_training(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.trainer()
+    away(monkeypatch, shop.ledger.leases, "progress", 99)
+    job = shop.run(shop.accepted())
+    assert (job.status, job.started_ms) == ("succeeded", None)
+
+
+@pytest.mark.parametrize("noticed_by", ["progress", "renewal"])
+def test_worker_that_lost_its_lease_leaves_the_job_alone(shop: Shop, noticed_by: str) -> None:
+    trainer = shop.trainer()
+    trainer.gate("slow")
+    job = shop.accepted("slow")
+    thread = shop.begin(job)
+    shop.wait_status(job, "running")
+    if noticed_by == "progress":
+        wait_until(lambda: shop.find(job).fraction == 0.5, "it is half done")
+    assert shop.ledger.leases.expire(shop.find(job), errors.InternalError().to_body(), limit=3) is not None
+    if noticed_by == "renewal":
+        shop.keeper.look()
+        shop.keeper.look()
+    else:
+        trainer.gates["slow"].set()
+    thread.join(10)
+    left = shop.find(job)
+    assert (left.status, left.holder, left.attempts) == ("running", None, 1)
+
+
+def test_renewals_bring_the_news_of_a_cancel(shop: Shop) -> None:
+    trainer = shop.trainer()
+    trainer.gate("slow")
+    job = shop.accepted("slow")
+    thread = shop.begin(job)
+    shop.wait_status(job, "running")
+    shop.ledger.jobs.request_cancel(job.job_id, owner=None)
+    shop.keeper.look()
+    thread.join(10)
+    assert shop.find(job).status == "cancelled"
+
+
+def test_between_renewals_only_cancels_are_asked_for(shop: Shop) -> None:
+    keeper = LeaseKeeper(shop.ledger.leases, 3600)
+    job = shop.ledger.leases.take(shop.accepted().job_id, "w1")
+    assert job is not None
+    keeper.look()
+    with keeper.hold(job) as held:
+        keeper.look()
+        assert not held.cancel
+        shop.ledger.jobs.request_cancel(job.job_id, owner=None)
+        keeper.look()
+        assert held.cancel
+    assert shop.find(job).beat == job.beat
+
+
+def test_request_that_got_lost_is_sent_again(shop: Shop) -> None:
+    job = shop.accepted()
+    thread = shop.begin(job)
+    train = shop.broker.queues[topology.TRAIN]
+    wait_until(lambda: shop.rpc.queue_state(topology.TRAIN).messages == 1, "the request waits")
+    with shop.broker.lock:
+        train.ready.clear()
+    shop.trainer()
+    thread.join(15)
+    assert (shop.find(job).status, shop.find(job).attempts) == ("succeeded", 1)
+
+
+def test_queue_that_refuses_for_ever_fails_the_attempts(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "REFUSALS", 2)
+    job = shop.accepted()
+    shop.broker._bindings.pop((topology.TRAIN, topology.TRAIN))
+    left = shop.run(job)
+    assert (left.status, left.attempts, left.holder, left.confirmed) == ("queued", 1, None, True)
+
+
+def test_queue_that_refuses_for_a_moment_fails_nothing(shop: Shop) -> None:
+    shop.trainer()
+    removed = shop.broker._bindings.pop((topology.TRAIN, topology.TRAIN))
+    job = shop.accepted()
+    thread = shop.begin(job)
+    wait_until(lambda: shop.find(job).attempts == 1, "the job is leased")
+    shop.broker._bindings[(topology.TRAIN, topology.TRAIN)] = removed
+    thread.join(15)
+    assert (shop.find(job).status, shop.find(job).attempts) == ("succeeded", 1)
+
+
+def test_broker_that_goes_and_comes_costs_no_attempt(shop: Shop) -> None:
+    trainer = shop.trainer()
+    gate = trainer.gate("slow")
+    job = shop.accepted("slow")
+    thread = shop.begin(job)
+    shop.wait_status(job, "running")
+    shop.broker.close_connections()
+    trainer.wait_for(job.job_id, 2)
+    gate.set()
+    thread.join(15)
+    assert (shop.find(job).status, shop.find(job).attempts) == ("succeeded", 1)
+
+
+def test_worker_that_stops_while_the_broker_is_away_gives_the_job_back(shop: Shop) -> None:
+    trainer = shop.trainer()
+    trainer.gate("slow")
+    job = shop.accepted("slow")
+    thread = shop.begin(job)
+    shop.wait_status(job, "running")
+    shop.broker.down = True
+    shop.broker.close_connections()
+    wait_until(lambda: not shop.rpc.connected, "the broker is away")
+    shop.stopping.set()
+    thread.join(10)
+    left = shop.find(job)
+    assert (left.holder, left.attempts, left.confirmed) == (None, 0, False)
+    shop.broker.down = False
+
+
+def test_garbled_answers_fail_the_attempt(shop: Shop) -> None:
+    shop.trainer()
+    job = shop.run(shop.accepted("garbled"))
+    assert (job.status, job.attempts, job.holder) == ("queued", 1, None)
+
+
+def test_cancel_nobody_asked_us_for_is_settled(shop: Shop) -> None:
+    trainer = shop.trainer()
+    job = shop.run(shop.accepted("unasked"))
+    assert (job.status, trainer.tombstones) == ("cancelled", {job.job_id})
+
+
+def test_job_that_cannot_be_settled_stays_to_be(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.jobs.ending.SETTLE_S", 0.1)
+    trainer = shop.trainer()
+    trainer.settling.clear()
+    job = shop.run(shop.accepted("unasked"))
+    assert (job.status, job.holder, job.cancel_requested) == ("queued", None, True)
+    trainer.settling.set()
+
+    def settled() -> bool:
+        shop.task.settle(job.job_id)
+        return shop.find(job).status == "cancelled"
+
+    wait_until(settled, "the job is settled")
+    shop.task.settle(job.job_id)  # too late, harmless
+
+
+@pytest.mark.parametrize("last_words", ["garbled", "none"])
+def test_published_version_is_told_of_though_the_trainer_says_nothing_of_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, last_words: str
+) -> None:
+    monkeypatch.setattr("api.jobs.ending._LAST_WORDS_S", 0.0)
+    trainer = shop.trainer()
+    job = shop.ledger.leases.take(shop.accepted("good").job_id, "w0")
+    assert job is not None
+    shop.ledger.jobs.request_cancel(job.job_id, owner=None)
+    shop.ledger.leases.release(job, cancelled=True)
+    trainer.versions[job.job_id] = 7
+    shop.broker._bindings.pop((topology.TRAIN, topology.TRAIN))
+    if last_words == "none":
+        shop.stopping.set()
+    shop.task.settle(job.job_id)
+    ended = shop.find(job)
+    result = msgspec.json.decode(ended.result or "")
+    assert (ended.status, result["version"], result["promoted"]) == ("succeeded", 7, False)
