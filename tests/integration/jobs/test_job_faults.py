@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+from api.jobs import dead_letters
 from api.jobs.celery_app import job_message, make_app
 from api.ledger import rows
 from tests.integration.jobs.conftest import Gateway
@@ -13,7 +15,7 @@ from tests.integration.jobs.trainer_double import TrainerDouble
 from tests.integration.jobs.worker_process import WorkerProcess
 from tests.jobs import new_job
 from tests.rabbit import Rabbit, wait_until
-from wire import settings, topology
+from wire import provision, settings, topology
 
 StartWorker = Callable[..., WorkerProcess]
 
@@ -137,6 +139,33 @@ def test_broker_that_restarts_during_a_training_costs_no_attempt(
     assert gateway.terminal_events(job) == ["succeeded"]
     assert gateway.wait_ended(gateway.submit()).status == "succeeded"
     assert worker.process.poll() is None
+
+
+def test_worker_needs_no_more_than_its_rights_at_the_broker(
+    gateway: Gateway,
+    trainer: TrainerDouble,
+    start_worker: StartWorker,
+    rabbitmq: Rabbit,
+    config: settings.Settings,
+    home: Path,
+) -> None:
+    rabbitmq.api("PUT", "/users/least", {"password": "p@ss:/1", "tags": ""})
+    rabbitmq.api("PUT", f"/permissions/{config.broker.vhost}/least", provision.permissions("worker"))
+    (home / "password").write_text("p@ss:/1\n")
+    own = config.broker.model_copy(update={"user": "least", "password_file": home / "password"})
+    worker = start_worker(config.model_copy(update={"broker": own}))
+    trainer.gate("slow")
+    good, poison, cancelled = gateway.submit("good"), gateway.submit("poison"), gateway.submit("slow")
+    gateway.wait_status(cancelled, "running")
+    gateway.ledger.jobs.request_cancel(cancelled.job_id, owner=None)
+    assert [gateway.wait_ended(job).status for job in (good, poison, cancelled)] == ["succeeded", "failed", "cancelled"]
+    wait_until(lambda: gateway.find(poison).dead_letter == "sent", "the dead letter is out")
+    assert [line.split("\t")[0] for line in dead_letters.show(make_app(own))] == [poison.job_id]
+    said = worker.log.read_text()
+    assert "ACCESS_REFUSED" not in said
+    assert "p@ss" not in said
+    assert "p%40ss" not in said
+    rabbitmq.api("DELETE", "/users/least")
 
 
 def test_job_of_the_past_is_swept(

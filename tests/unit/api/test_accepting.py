@@ -1,0 +1,104 @@
+"""Accepting a job while the broker or the ledger fail in the middle of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.jobs import accepting, streams
+from api.ledger import Ledger
+from api.state import State
+from tests.jobs import new_job
+from wire import errors, settings
+from wire.memory import MemoryBroker
+
+
+@pytest.fixture
+async def state(tmp_path: Path) -> AsyncIterator[State]:
+    broker = MemoryBroker()
+    ledger = Ledger(settings.Ledger(url=f"sqlite:///{tmp_path}/ledger.sqlite3"))
+    ledger.migrate()
+    rpc = broker.async_client("api", "api")
+    await rpc.start()
+    assert await rpc.wait_connected(10)
+    yield State(settings.Settings(), rpc, ledger, None)  # type: ignore[arg-type]
+    await rpc.close()
+    ledger.close()
+
+
+def unavailable(*_: object, **__: object) -> Any:
+    raise errors.LedgerUnavailable
+
+
+async def unconfirmed(*_: object, **__: object) -> None:
+    raise errors.BrokerUnavailable
+
+
+async def test_confirmed_job_is_accepted_though_the_ledger_went_away(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker keeps the message, so the job will run; the mark only spares the reaper work."""
+    monkeypatch.setattr(state.ledger.jobs, "confirm", unavailable)
+    job = await accepting.accept(state, new_job())
+    assert state.ledger.jobs.find(job.job_id, owner=None).status == "queued"
+
+
+async def test_job_a_worker_got_is_accepted_though_its_confirm_was_lost(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = new_job()
+
+    async def publish(*_: object, **__: object) -> None:
+        state.ledger.leases.take(new.job_id, "w1")
+        raise errors.BrokerUnavailable
+
+    monkeypatch.setattr(state.rpc, "publish", publish)
+    assert (await accepting.accept(state, new)).job_id == new.job_id
+
+
+async def test_unconfirmed_job_is_withdrawn_and_the_same_key_makes_it_live(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = new_job(idempotency_key="k")
+    with monkeypatch.context() as patched:
+        patched.setattr(state.rpc, "publish", unconfirmed)
+        with pytest.raises(errors.BrokerUnavailable):
+            await accepting.accept(state, new)
+    with pytest.raises(errors.JobNotFound):
+        state.ledger.jobs.find(new.job_id, owner=None)
+    again = await accepting.accept(state, new_job(idempotency_key="k"))
+    assert again.job_id == new.job_id
+    assert state.ledger.jobs.find(new.job_id, owner=None).confirmed
+    assert (await accepting.accept(state, new_job(idempotency_key="k"))).job_id == new.job_id
+
+
+async def test_event_stream_outlives_an_absent_ledger_and_long_histories(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "BATCH", 3)
+    monkeypatch.setattr(streams, "POLL_S", 0.01)
+    job = state.ledger.jobs.accept(new_job(), queued_limit=9)
+    lease = state.ledger.leases.take(job.job_id, "w1")
+    assert lease is not None
+    for step in range(6):
+        state.ledger.leases.progress(job.job_id, lease.epoch, fraction=step / 10, stage="fit", message=str(step))
+    all_streams = streams.EventStreams(state.ledger.jobs, 1, state.stopping)
+    watcher = all_streams.open(job.job_id, 0)
+    frames = all_streams.frames(watcher)
+    assert await anext(frames) == b"retry: 1000\n\n"
+    for number in range(1, 8):
+        assert (await anext(frames)).startswith(b"id: %d\n" % number)
+    with monkeypatch.context() as patched:
+        patched.setattr(state.ledger.jobs, "events", unavailable)
+        patched.setattr(state.ledger.jobs, "event_counts", unavailable)
+        patched.setattr(streams, "HEARTBEAT_S", 0.05)
+        watcher.bell.set()
+        assert await anext(frames) == b": alive\n\n"
+    state.ledger.jobs.request_cancel(job.job_id, owner=None)
+    assert b"event: cancelling" in await anext(frames)
+    state.stopping.set()
+    assert [frame async for frame in frames] == []
+    all_streams.close(watcher)
