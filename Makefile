@@ -20,15 +20,15 @@ down: ## stop everything; no process and no port is left
 	@if [ -x $(PYTHON) ]; then $(PYTHON) -m deploy.native down; else echo "Nothing is running."; fi
 
 status: ## list every process with its pid and ports
-	@deploy/bootstrap native
+	@test -x $(PYTHON) || { echo 'Nothing is installed yet: run make up.'; exit 1; }
 	@$(PYTHON) -m deploy.native status
 
 logs: ## follow the logs; `make logs process=trainer` for one of them
-	@deploy/bootstrap native
+	@test -x $(PYTHON) || { echo 'Nothing is installed yet: run make up.'; exit 1; }
 	@$(PYTHON) -m deploy.native logs $(process)
 
 rabbitmqctl: ## ask the running broker; `make rabbitmqctl args='list_queues -p warren'`
-	@deploy/bootstrap native
+	@test -x $(PYTHON) || { echo 'Nothing is installed yet: run make up.'; exit 1; }
 	@$(PYTHON) -m deploy.native rabbitmqctl $(args)
 
 test: ## run all tests, on a RabbitMQ and an Nginx of their own, and check the coverage
