@@ -114,21 +114,19 @@ class AsyncRpcClient:
         future: asyncio.Future[Delivery] = loop.create_future()
         key = f"{self._prefix}{next(self._numbers):x}"
         self._calls[key] = future
-        timer = None
+        remaining_ms = deadline.remaining_ms
+        timer = loop.call_later(remaining_ms / 1000, _expire, future)
         try:
-            remaining_ms = deadline.remaining_ms
             if remaining_ms == 0:
                 raise errors.DeadlineExceeded
             self._send(queue, queue, body, kind, key, request_id or logs.request_id_var.get(), remaining_ms)
-            timer = loop.call_later(remaining_ms / 1000, _expire, future)
             delivery = await future
         except errors.WarrenError as error:
             telemetry.rpc_failures.labels(queue, error.code).inc()
             raise
         finally:
             del self._calls[key]
-            if timer is not None:
-                timer.cancel()
+            timer.cancel()
         telemetry.observe_rpc(queue, loop.time() - started)
         return delivery
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -40,11 +41,9 @@ class IoThread:
 
     def soon(self, callback: Callable[[], object]) -> None:
         """Run a callback there, soon; after ``stop`` it is dropped."""
-        try:
+        # The loop raises RuntimeError once it is closed, and only then.
+        with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(callback)
-        except RuntimeError:
-            if not self.loop.is_closed():
-                raise
 
     def stop(self) -> None:
         """End the loop and the thread; returns when both are gone."""

@@ -155,8 +155,7 @@ class Link:
             self._timer.cancel()
         if self._connection is None:
             return
-        if not (self._connection.is_closing or self._connection.is_closed):
-            self._connection.close()
+        self._connection.close()
         if not self.blocked:
             await asyncio.wait([self._ended], timeout=self._broker.connect_timeout_s)
         if self._connection is not None:

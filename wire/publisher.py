@@ -75,11 +75,6 @@ class Publisher:
         """Whether a broker alarm stops this connection."""
         return self._link.blocked
 
-    @property
-    def unconfirmed(self) -> int:
-        """How many messages wait for their confirm."""
-        return len(self._unconfirmed)
-
     def send(
         self,
         exchange: str,

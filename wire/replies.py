@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 import pika
+from pika import exceptions
 from pika.channel import Channel
 
 from wire import errors, links, messages, settings, topology
@@ -135,14 +136,15 @@ class ReplyInbox:
             channel.add_on_close_callback(self._query_closed)
         channel.queue_declare(queue, passive=True, callback=answered)
 
-    def _query_closed(self, _channel: Channel, _reason: Exception) -> None:
+    def _query_closed(self, _channel: Channel, reason: Exception) -> None:
         """The broker closes the channel when it is asked about a queue it does not have (404)."""
         self._query = None
-        self._answer(QueueState(0, 0))
+        self._answer(QueueState(0, 0) if isinstance(reason, exceptions.ChannelClosedByBroker) else None)
 
-    def _answer(self, state: QueueState) -> None:
+    def _answer(self, state: QueueState | None) -> None:
+        """Tell whoever asked; None: the connection was lost first."""
         if self._asked is not None and not self._asked.done():
-            if self._connection is None:
+            if state is None:
                 self._asked.set_exception(errors.BrokerUnavailable())
             else:
                 self._asked.set_result(state)
@@ -159,7 +161,7 @@ class ReplyInbox:
         self.reply_to = ""
         self._connection = None
         self._query = None
-        self._answer(QueueState(0, 0))
+        self._answer(None)
         self._owner.inbox_down(error)
 
     def link_blocked(self) -> None:

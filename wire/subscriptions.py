@@ -8,6 +8,7 @@ what the broker refuses on one (a missing queue closes the channel, 404) leaves 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue as queues
 import threading
 from collections.abc import Callable
@@ -119,20 +120,14 @@ class Subscription:
 
     def _lost(self) -> None:
         self._state, self._channel = "closed", None
-        for _ in range(self._waiting.qsize()):
-            waiting = self._take_back()
-            if waiting is None:
-                break
-        self._changed()
-
-    def _take_back(self) -> Request | None:
-        try:
-            request = self._waiting.get_nowait()
-        except queues.Empty:
-            return None
-        if request is None:
+        dropped: list[Request | None] = []
+        with contextlib.suppress(queues.Empty):
+            while True:
+                dropped.append(self._waiting.get_nowait())
+        # A None is a thread's sign to end, and stays.
+        for _ in range(dropped.count(None)):
             self._waiting.put(None)
-        return request
+        self._changed()
 
     def _open(self) -> None:
         if self._connection is not None and self._connection.is_open:
@@ -165,20 +160,18 @@ class Subscription:
         if self._wanted and self._state == "idle":
             self._state = "starting"
             self._tag = channel.basic_consume(
-                self._source.queue, self._on_message, callback=lambda _frame: self._reached(channel, "consuming")
+                self._source.queue, self._on_message, callback=lambda _frame: self._reached("consuming")
             )
         elif not self._wanted and self._state == "consuming":
             self._state = "stopping"
-            channel.basic_cancel(self._tag, callback=lambda _frame: self._reached(channel, "idle"))
+            channel.basic_cancel(self._tag, callback=lambda _frame: self._reached("idle"))
 
-    def _reached(self, channel: Channel, state: Literal["consuming", "idle"]) -> None:
-        if channel is self._channel:
-            self._state = state
-            self._failures = 0
-            action: logs.Action = "rpc.subscribed" if state == "consuming" else "rpc.unsubscribed"
-            logs.log(action, queue=self._source.name)
-            self._apply()
-            self._changed()
+    def _reached(self, state: Literal["consuming", "idle"]) -> None:
+        self._state = state
+        self._failures = 0
+        logs.log("rpc.subscribed" if state == "consuming" else "rpc.unsubscribed", queue=self._source.name)
+        self._apply()
+        self._changed()
 
     def _on_message(self, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
         self._waiting.put(Request(self._outbox, channel, method, properties, body))

@@ -192,6 +192,9 @@ class TestNobodyAnswers:
             await eventually(lambda: handled == [b"1"], "the first is handled")
             with pytest.raises(errors.DeadlineExceeded):
                 await client.call_raw(topology.PREDICT, b"late", "k", deadline=Deadline.after(0.1))
+            # The server counts from the arrival, a moment later than the client.
+            there = Deadline.after(0.3)
+            await eventually(lambda: there.expired, "the request has expired there too")
             third = asyncio.create_task(client.call_raw(topology.PREDICT, b"3", "k", deadline=Deadline.after(5)))
             release.set()
             await eventually(lambda: handled == [b"1", b"3"], "the third is handled")

@@ -34,6 +34,7 @@ class MemoryBroker:
         self.queues = {queue.name: MemoryQueue(queue.name, dict(queue.arguments)) for queue in topology.QUEUES}
         self.down = False
         self.alarm = False
+        self.frozen = False
         self._kinds = {exchange.name: exchange.kind for exchange in topology.EXCHANGES}
         self._bindings: dict[tuple[str, str], list[str]] = {}
         for queue in topology.QUEUES:
@@ -75,14 +76,18 @@ class MemoryBroker:
 
     def clear_alarm(self) -> None:
         """Take what was held back, and tell those who were blocked."""
-        with self.lock:
-            self.alarm = False
-            for connection in self.connections:
-                held, connection.held = connection.held, []
-                for publish in held:
-                    publish()
-                if held:
-                    connection.soon(connection.on_unblocked, connection, None)
+        self.alarm = False
+        for connection in self._take_held():
+            connection.soon(connection.on_unblocked, connection, None)
+
+    def freeze(self) -> None:
+        """Take in what is published and asked, and say nothing, as a machine that hangs."""
+        self.frozen = True
+
+    def thaw(self) -> None:
+        """Go on where it stopped."""
+        self.frozen = False
+        self._take_held()
 
     def delete_queue(self, name: str) -> None:
         """Delete a queue; its consumers are told."""
@@ -132,6 +137,15 @@ class MemoryBroker:
             if queue.owner is connection:
                 del self.queues[queue.name]
                 self._unbind(queue.name)
+
+    def _take_held(self) -> list[MemoryConnection]:
+        with self.lock:
+            holding = [connection for connection in self.connections if connection.held]
+            for connection in holding:
+                held, connection.held = connection.held, []
+                for publish in held:
+                    publish()
+        return holding
 
     def _key(self, exchange: str, routing_key: str) -> str:
         return "" if self._kinds.get(exchange) == "fanout" else routing_key

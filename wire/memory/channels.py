@@ -118,15 +118,18 @@ class MemoryChannel:
     def basic_publish(
         self, exchange: str, routing_key: str, body: bytes, properties: pika.BasicProperties, mandatory: bool
     ) -> None:
-        """Publish, or hold it back while an alarm lasts."""
+        """Publish, or hold it back while the broker is frozen or an alarm lasts, of which it tells."""
+        if not self.is_open:
+            raise exceptions.ChannelWrongStateError("Channel is closed.")
         message = stored(routing_key, body, properties)
         number = next(self._published)
         with self._broker.lock:
-            if self._broker.alarm:
-                self._connection.held.append(lambda: self._publish(exchange, message, number, mandatory))
-                self._connection.soon(self._connection.on_blocked, self._connection, None)
-            else:
+            if not (self._broker.alarm or self._broker.frozen):
                 self._publish(exchange, message, number, mandatory)
+                return
+            self._connection.held.append(lambda: self._publish(exchange, message, number, mandatory))
+            if self._broker.alarm:
+                self._connection.soon(self._connection.on_blocked, self._connection, None)
 
     def basic_ack(self, delivery_tag: int) -> None:
         """The work is done."""
@@ -221,7 +224,11 @@ class MemoryChannel:
                 self.end(error)
 
     def _answer(self, callback: _Callback, method: object = None) -> None:
-        self._connection.soon(self._if_open, callback, SimpleNamespace(method=method))
+        def answer() -> None:
+            self._connection.soon(self._if_open, callback, SimpleNamespace(method=method))
+
+        with self._broker.lock:
+            self._connection.held.append(answer) if self._broker.frozen else answer()
 
     def _if_open(self, callback: _Callback, frame: object) -> None:
         if self.is_open:
