@@ -8,7 +8,6 @@ wins, and whoever finds a revision in the log that the alias does not show yet c
 from __future__ import annotations
 
 import errno
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -180,11 +179,7 @@ def _path(volume: Volume, model: str, alias: str) -> Path:
 
 
 def _read(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        return os.read(descriptor, _MAX_BYTES)
-    finally:
-        os.close(descriptor)
+    return durable.read_small(path, _MAX_BYTES)
 
 
 def _parse(data: bytes, alias: str) -> Alias:

@@ -38,6 +38,15 @@ def write_file(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
+def read_small(path: Path, max_bytes: int) -> bytes:
+    """At most ``max_bytes`` of a file, without following a link or waiting on a pipe. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        return os.read(descriptor, max_bytes)
+    finally:
+        os.close(descriptor)
+
+
 def entries(folder: Path) -> list[str]:
     """The names in a folder, sorted; none for a folder that is not there."""
     try:

@@ -10,6 +10,7 @@ job are the truth.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ TOMBSTONE = 0
 _MARK = ".publishing"
 _SKEW = timedelta(minutes=1)
 _CLAIM_TRIES = 16
+_ENTRY_BYTES = 256
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -40,10 +42,15 @@ class _Origin(msgspec.Struct, frozen=True):
 
 def look_up(volume: Volume, model: str, job_id: str) -> int | None:
     """What the index says: a version, TOMBSTONE, or None when it has no readable entry."""
+    entry = _entry(volume, model, job_id)
     try:
-        return msgspec.json.decode(_entry(volume, model, job_id).read_bytes(), type=_Entry).version
+        return msgspec.json.decode(durable.read_small(entry, _ENTRY_BYTES), type=_Entry).version
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return None
+        raise
 
 
 def find(volume: Volume, model: str, job_id: str, verifier: Verifier, since: str | None = None) -> int | None:
@@ -109,9 +116,8 @@ def published_by(
 def origin_of(volume: Volume, model: str, version: int) -> _Origin | None:
     """The job and time a manifest claims, not verified; None when it cannot be read."""
     try:
-        data = (volume.version(model, version) / names.MANIFEST).read_bytes()
-        return msgspec.json.decode(data, type=_Origin)
-    except (OSError, ValueError, RecursionError):
+        return msgspec.json.decode(reading.peek(volume, model, version), type=_Origin)
+    except (OSError, ValueError, RecursionError, errors.Corrupt):
         return None
 
 

@@ -22,7 +22,7 @@ import msgspec
 from model_store import deletion, drafts, durable, errors, job_index, names, reading
 from model_store.drafts import draft
 from model_store.manifest import FileEntry, Manifest
-from model_store.signing import Signer, Verifier
+from model_store.signing import SIGNATURE_MAX_BYTES, Signer, Verifier
 from model_store.volume import Volume
 
 __all__ = ["Published", "draft", "existing_version", "publish", "published"]
@@ -157,6 +157,6 @@ def _appears(volume: Volume, folder: Path, manifest: Manifest, signer: Signer) -
 
 def _holds(target: Path, signature: bytes) -> bool:
     try:
-        return (target / names.SIGNATURE).read_bytes() == signature
+        return durable.read_small(target / names.SIGNATURE, SIGNATURE_MAX_BYTES) == signature
     except OSError:
         return False

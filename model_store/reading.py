@@ -85,6 +85,15 @@ def read_manifest(volume: Volume, model: str, version: int, verifier: Verifier, 
     return _patiently(volume, model, version, wait_s, once)
 
 
+def peek(volume: Volume, model: str, version: int) -> bytes:
+    """The bytes of a manifest, not verified: to look for something, never to believe it.
+
+    Raises OSError when there is none, errors.Corrupt when it is no plain file.
+    """
+    with _folder(volume, model, version) as folder, _opened(folder, names.MANIFEST, None) as descriptor:
+        return _read_up_to(descriptor, MAX_BYTES)
+
+
 def read_piece(
     volume: Volume, model: str, version: int, file: str, verifier: Verifier, *, offset: int, size_bytes: int
 ) -> Piece:

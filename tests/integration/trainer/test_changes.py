@@ -10,10 +10,10 @@ import pytest
 
 from model_store import settling, signing
 from model_store.volume import Volume
-from tests.integration.trainer.peers import Predictor, Worker, champion
+from tests.integration.trainer.peers import WAIT_S, Predictor, Worker, champion
 from tests.rabbit import Rabbit, wait_until
 from trainer.service import TrainerService
-from wire import errors, messages, settings, topology
+from wire import errors, messages, replies, settings, topology
 
 Start = Callable[..., TrainerService]
 
@@ -61,28 +61,43 @@ def test_an_alias_is_made_and_removed(three: Worker) -> None:
         three.change(messages.DeleteAlias(model="iris", alias="canary"), messages.AliasState)
 
 
-@pytest.mark.parametrize(
-    ("change", "kind"),
-    [
-        (messages.SetAlias(model="none", alias="champion", version=1), errors.ModelNotFound),
-        (messages.SetAlias(model="iris", alias="champion", version=9), errors.VersionNotFound),
-        (messages.SetAlias(model="iris", alias="../x", version=1), errors.BadInput),
-        (messages.SetAlias(model="../x", alias="champion", version=1), errors.BadInput),
-        (messages.SetAlias(model="iris", alias="champion", version=0), errors.BadInput),
-        (messages.Rollback(model="iris"), errors.VersionNotFound),
-        (messages.DeleteVersion(model="iris", version=1), errors.VersionInUse),
-        (messages.DeleteVersion(model="iris", version=9), errors.VersionNotFound),
-        (messages.DeleteModel(model="none"), errors.ModelNotFound),
-    ],
+REFUSED = (
+    (messages.SetAlias(model="none", alias="champion", version=1), errors.ModelNotFound),
+    (messages.SetAlias(model="iris", alias="champion", version=9), errors.VersionNotFound),
+    (messages.SetAlias(model="iris", alias="../x", version=1), errors.BadInput),
+    (messages.SetAlias(model="../x", alias="champion", version=1), errors.BadInput),
+    (messages.SetAlias(model="iris", alias="champion", version=0), errors.BadInput),
+    (messages.Rollback(model="iris"), errors.VersionNotFound),
+    (messages.DeleteVersion(model="iris", version=1), errors.VersionInUse),
+    (messages.DeleteVersion(model="iris", version=9), errors.VersionNotFound),
+    (messages.DeleteModel(model="none"), errors.ModelNotFound),
+    (messages.ListModels(), errors.MalformedBody),
 )
-def test_a_change_that_cannot_be_made_says_why(
-    three: Worker, volume: Volume, change: messages.Message, kind: type[Exception]
-) -> None:
-    with pytest.raises(kind):
-        three.change(change, messages.Message)
+
+
+def test_a_change_that_cannot_be_made_says_why(three: Worker, volume: Volume) -> None:
+    for change, kind in REFUSED:
+        with pytest.raises(kind):
+            three.change(change, messages.AliasState)
 
     assert champion(volume) == 1
     assert volume.versions("iris") == [1, 2, 3]
+
+
+def test_what_is_no_change_goes_to_the_dead_letters(
+    trainer: TrainerService, worker: Worker, rabbitmq: Rabbit, broker: settings.Broker
+) -> None:
+    with pytest.raises(errors.MalformedBody):
+        worker.change(messages.ListModels(), messages.AliasState)
+
+    with rabbitmq.channel(broker.vhost) as channel:
+        wait_until(lambda: channel.basic_get(topology.DEAD, auto_ack=True)[0] is not None, "a dead letter")
+
+
+def test_a_change_without_a_deadline_is_made_too(three: Worker, volume: Volume) -> None:
+    change = messages.SetAlias(model="iris", alias="champion", version=3)
+    with three.rpc.stream(topology.CHANGES, change) as stream:
+        assert replies.read(stream.next(WAIT_S), messages.AliasState).version == 3
 
 
 def test_a_version_that_fails_verification_gets_no_alias(three: Worker, volume: Volume) -> None:

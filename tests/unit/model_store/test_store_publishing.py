@@ -145,6 +145,34 @@ def test_an_unsigned_folder_that_claims_a_job_counts_for_nothing(store: Store) -
     assert store.publish().version == 4
 
 
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+def test_a_special_file_where_a_job_is_looked_up_blocks_nobody(store: Store, kind: str) -> None:
+    store.publish(job_id="other")
+    hostile = store.volume.model("iris") / "v00000002"
+    hostile.mkdir()
+    for place in (hostile / "manifest.json", store.volume.by_job("iris") / "job-1"):
+        match kind:
+            case "pipe":
+                os.mkfifo(place)
+            case "link":
+                place.symlink_to("/etc/hostname")
+            case "folder":
+                if place.parent == hostile:
+                    place.mkdir()
+
+    assert publishing.existing_version(store.volume, "iris", "job-1", store.verifier) is None
+    assert store.publish().version == 3
+
+
+def test_a_disk_error_is_not_a_missing_index_entry(store: Store) -> None:
+    store.publish()
+    (store.volume.by_job("iris") / "job-1").unlink()
+    (store.volume.by_job("iris") / "job-1").mkdir()
+
+    with pytest.raises(IsADirectoryError):
+        publishing.existing_version(store.volume, "iris", "job-1", store.verifier)
+
+
 def test_a_file_in_the_place_of_the_next_version_is_stepped_over(store: Store) -> None:
     store.publish(job_id="other")
     target = store.volume.model("iris") / "v00000002"
