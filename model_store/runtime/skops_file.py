@@ -39,7 +39,7 @@ class PipelineRuntime(outputs.Runtime):
             with np.errstate(all="ignore"):
                 labels = np.asarray(pipeline.predict(rows)).reshape(-1)
                 scores = pipeline.predict_proba(rows) if probabilities and self._has_probabilities else None
-        except (ValueError, ArithmeticError) as error:
+        except (ValueError, ArithmeticError, LookupError) as error:
             # What is left for scikit-learn to refuse after typed decoding: numbers beyond float32.
             raise outputs.CannotPredict("a number is too large for this model") from error
         if scores is not None:

@@ -47,7 +47,7 @@ only where it passes the same proof.
 """
 
 _TAIL = """
-{compiled} of {total} estimators compile on every table, {some} on some, {none} on none.
+{compiled} of {total} estimators compile on every table they can be fitted on, {some} on some, {none} on none.
 Not in the catalogue: {excluded}.
 """
 
@@ -104,17 +104,20 @@ def page() -> str:
 
     known = catalogue.load()
     rows = {name: row(name) for name in sorted(known.estimators)}
-    none = sum("float" not in line for line in rows.values())
-    whole = sum("skops" not in line and "cannot" not in line for line in rows.values())
     head = _HEAD.format(probability=proof.PROBABILITY_TOLERANCE, value=proof.VALUE_TOLERANCE, rule=speed.RULE)
-    tail = _TAIL.format(
+    return head + "\n".join(rows.values()) + "\n" + _tail(rows)
+
+
+def _tail(rows: dict[str, str]) -> str:
+    none = sum("float" not in line for line in rows.values())
+    whole = sum("skops (" not in line and "cannot be served" not in line for line in rows.values())
+    return _TAIL.format(
         compiled=whole,
         total=len(rows),
         some=len(rows) - whole - none,
         none=none,
-        excluded=", ".join(sorted(known.excluded)),
+        excluded=", ".join(sorted(catalogue.load().excluded)),
     )
-    return head + "\n".join(rows.values()) + "\n" + tail
 
 
 if __name__ == "__main__":

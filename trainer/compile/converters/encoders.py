@@ -39,8 +39,6 @@ def encoder(scope: Any, operator: Any, container: Any) -> None:
     emit, model = Emit(scope, operator, container), operator.raw_operator
     if any(not isinstance(text, str) for texts in model.categories_ for text in texts):
         raise NotCompilable("an encoder of anything but text")
-    if emit.ml_version < 4:
-        raise NotCompilable("an encoder in so old an operator set")
     columns = _columns(emit, operator)
     parts, begin = [], 0
     for place, width in enumerate(_widths(model)):

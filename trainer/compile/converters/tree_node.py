@@ -102,14 +102,16 @@ def _newer(trees: Sequence[Tree], targets: Sequence[int], outputs: int, dtype: A
         roots.append(nodes)
         nodes, leaves = nodes + max(len(inner), 1), leaves + int(leaf.sum())
     joined = {name: np.concatenate(parts, axis=-1) for name, parts in columns.items()}
+    return {"n_targets": outputs, "tree_roots": roots, **_newer_attributes(joined, dtype)}
+
+
+def _newer_attributes(joined: dict[str, NDArray[Any]], dtype: Any) -> dict[str, Any]:
     return {
-        "n_targets": outputs,
         "aggregate_function": _SUM,
         "post_transform": 0,
-        "tree_roots": roots,
         "nodes_featureids": joined["feature"].tolist(),
         "nodes_splits": _thresholds(joined["split"], dtype),
-        "nodes_modes": numpy_helper.from_array(np.zeros(nodes, np.uint8)),
+        "nodes_modes": numpy_helper.from_array(np.zeros(len(joined["split"]), np.uint8)),
         "nodes_truenodeids": joined["to"][0].tolist(),
         "nodes_falsenodeids": joined["to"][1].tolist(),
         "nodes_trueleafs": joined["leaf"][0].astype(int).tolist(),
@@ -140,14 +142,17 @@ def _older(trees: Sequence[Tree], targets: Sequence[int], outputs: int, dtype: A
         name: np.where(leaf, 0, np.concatenate([getattr(tree, name) for tree in trees]))
         for name in ("left", "right", "feature", "threshold", "missing_left")
     }
+    return {"n_targets": outputs, **_older_attributes(joined, inner, dtype)}
+
+
+def _older_attributes(joined: dict[str, NDArray[Any]], inner: dict[str, NDArray[Any]], dtype: Any) -> dict[str, Any]:
     return {
-        "n_targets": outputs,
         "aggregate_function": "SUM",
         "post_transform": "NONE",
         "nodes_treeids": joined["tree"].tolist(),
         "nodes_nodeids": joined["node"].tolist(),
         "nodes_featureids": inner["feature"].tolist(),
-        "nodes_modes": np.array([b"BRANCH_LEQ", b"LEAF"], dtype=object)[leaf.astype(int)].tolist(),
+        "nodes_modes": np.array([b"BRANCH_LEQ", b"LEAF"], dtype=object)[joined["leaf"].astype(int)].tolist(),
         "nodes_values_as_tensor": _thresholds(inner["threshold"], dtype),
         "nodes_truenodeids": inner["left"].tolist(),
         "nodes_falsenodeids": inner["right"].tolist(),
