@@ -44,6 +44,9 @@ class Program:
 _DRAIN_MARGIN_S = 10
 """Seconds beyond the drain before a process is killed: it needs a moment to close after it."""
 
+_INHERITED = ("PATH", "HOME", "TZ", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_CONFIG")
+"""The last one lets tests measure the processes they start."""
+
 _SOURCES: dict[str, tuple[str, ...]] = {
     "api": ("api", "wire"),
     "worker": ("api", "wire"),
@@ -163,7 +166,7 @@ def _nginx(layout: Layout, block: PortBlock) -> Program:
 
 def base_environment(layout: Layout, environment: Mapping[str, str]) -> dict[str, str]:
     """What every process inherits: nothing of the invoking shell but where programs and time zones are."""
-    kept = {name: environment[name] for name in ("PATH", "HOME", "TZ", "LD_LIBRARY_PATH") if name in environment}
+    kept = {name: environment[name] for name in _INHERITED if name in environment}
     return {
         "PATH": os.defpath,
         **kept,
