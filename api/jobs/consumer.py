@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery.worker.consumer import connection, tasks
@@ -67,6 +68,11 @@ class JobConsumer(celery_consumer.Consumer):  # type: ignore[misc]
         """The three steps."""
 
         default_steps = (connection.Connection, PerConsumerTasks, celery_consumer.Evloop)
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Celery's own way back to the broker, without its pauses, which grow to half a minute."""
+        conn.ensure_connection = partial(conn.ensure_connection, interval_start=0.5, interval_step=0.5, interval_max=2)
+        return super().ensure_connected(conn)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         """Celery's own handler, except that no message can end the worker."""
