@@ -7,10 +7,10 @@ PACKAGES := api deploy model_store predictor tables trainer wire
 CODE := $(PACKAGES) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs rabbitmqctl test test-quick test-large coverage lint format types docs check lock hooks clean
+.PHONY: help up down status logs rabbitmqctl dead-letters test test-quick test-large coverage lint format types docs check lock hooks clean
 
 help: ## list what there is to do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## install what is missing, start everything, and wait until it is ready
 	@deploy/bootstrap native
@@ -30,6 +30,10 @@ logs: ## follow the logs; `make logs process=trainer` for one of them
 rabbitmqctl: ## ask the running broker; `make rabbitmqctl args='list_queues -p warren'`
 	@test -x $(PYTHON) || { echo 'Nothing is installed yet: run make up.'; exit 1; }
 	@$(PYTHON) -m deploy.native rabbitmqctl $(args)
+
+dead-letters: ## list jobs that failed for good; `make dead-letters args='replay <job id>'` sends one again
+	@test -x $(PYTHON) || { echo 'Nothing is installed yet: run make up.'; exit 1; }
+	@$(PYTHON) -m deploy.native dead-letters $(args)
 
 test: ## run all tests, on a RabbitMQ and an Nginx of their own, and check the coverage
 	@deploy/bootstrap dev
@@ -64,13 +68,16 @@ types: ## check the types
 	@deploy/bootstrap dev
 	$(PYTHON) -m mypy $(PACKAGES)
 
-docs: ## write the pages that are generated from code
+docs: ## write the pages and tables that are generated from code (some minutes)
 	@deploy/bootstrap dev
-	$(PYTHON) -m wire.settings_page
 	$(PYTHON) -m trainer.catalogue
+	$(PYTHON) -m trainer.compile.trusted_types
+	$(PYTHON) -m trainer.compile.report
+	$(PYTHON) -m wire.settings_page
 
 check: lint types ## lint, types, the house rules, and generated files up to date
-	$(PYTHON) -m pytest -q -p no:cacheprovider tests/unit/test_import_rules.py tests/unit/test_house_rules.py
+	$(PYTHON) -m pytest -q -p no:cacheprovider tests/unit/test_import_rules.py \
+		tests/unit/test_house_rules.py tests/unit/trainer/test_catalogue_file.py tests/unit/trainer/test_compile_pages.py
 	$(PYTHON) -m wire.settings_page --check
 
 lock: ## resolve the dependencies into requirements/ with versions and hashes

@@ -1,4 +1,4 @@
-"""The command line behind the Makefile: ``python -m deploy.native up|down|status|logs|rabbitmqctl``."""
+"""The command line behind the Makefile: ``python -m deploy.native <command>``."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from deploy.native import commands
 from deploy.native.broker import BrokerError
 from deploy.native.layout import DeploymentError, Layout
 
+COMMANDS = ("up", "down", "status", "logs", "rabbitmqctl", "dead-letters")
+"""What can be asked for."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 when it did what it says, 1 when not."""
     parser = argparse.ArgumentParser(prog="python -m deploy.native", description=__doc__)
-    parser.add_argument("command", choices=("up", "down", "status", "logs", "rabbitmqctl"))
+    parser.add_argument("command", choices=COMMANDS)
     parser.add_argument(
-        "rest", nargs=argparse.REMAINDER, help="for logs: one process, such as trainer; for rabbitmqctl: its arguments"
+        "rest",
+        nargs=argparse.REMAINDER,
+        help="logs: one process, such as trainer; rabbitmqctl, dead-letters: their arguments",
     )
     given = parser.parse_args(arguments)
     try:
@@ -38,6 +43,10 @@ def _run(command: str, rest: list[str]) -> int:
         return 0 if good else 1
     elif command == "rabbitmqctl":
         _say(commands.ask_broker(layout, rest))
+    elif command == "dead-letters":
+        command_line, environment = commands.dead_letters(layout, os.environ, rest)
+        os.chdir(layout.checkout)
+        os.execve(command_line[0], command_line, environment)  # noqa: S606 - becomes the worker's own command
     else:
         files = [str(path) for path in commands.log_files(layout, "".join(rest[:1]))]
         os.execvp("tail", ["tail", "-n", "20", "-F", *files])  # noqa: S606 - becomes tail

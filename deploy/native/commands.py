@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -82,6 +83,18 @@ def ask_broker(layout: Layout, arguments: Sequence[str]) -> str:
     if block is None:
         raise DeploymentError("This stack was never started: run `make up` first.")
     return node(layout, block).ctl(*(arguments or ["status"])).rstrip()
+
+
+def dead_letters(
+    layout: Layout, environment: Mapping[str, str], arguments: Sequence[str]
+) -> tuple[list[str], dict[str, str]]:
+    """The command that lists and replays dead letters, and the environment it needs: the worker's."""
+    block = ports.remembered(layout)
+    if block is None:
+        raise DeploymentError("This stack was never started: run `make up` first.")
+    worker = next(program for program in programs(layout, block, tuning(environment)) if program.name == "worker")
+    command = [sys.executable, "-m", "api.jobs.dead_letters", *(arguments or ["list"])]
+    return command, {**base_environment(layout, environment), **worker.environment}
 
 
 def log_files(layout: Layout, process: str) -> list[Path]:

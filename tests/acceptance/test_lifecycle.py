@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +14,7 @@ from deploy.native.__main__ import main
 from deploy.native.layout import DeploymentError
 from tests.acceptance.stack import Client, Stack
 from tests.rabbit import wait_until
+from tests.source_tree import CHECKOUT
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +77,19 @@ def test_logs_are_one_file_per_process(own: Stack) -> None:
 def test_the_broker_has_only_our_users_and_each_only_its_rights(own: Stack) -> None:
     users = commands.ask_broker(own.layout, ["list_users", "--no-table-headers"]).split()
     assert {word for word in users if not word.startswith("[")} == {"api", "worker", "trainer", "predictor"}
+
+
+@pytest.mark.parametrize("command", [["dead-letters", "list"], ["rabbitmqctl", "list_vhosts"], ["status"]])
+def test_a_running_stack_can_be_asked_from_the_command_line(own: Stack, command: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.native", *command],
+        env={**os.environ, **own.environment},
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_models_and_jobs_outlive_a_supervisor_that_was_killed(own: Stack) -> None:
