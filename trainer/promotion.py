@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import msgspec
 
 from model_store import aliases, names
-from model_store import errors as store
 from model_store.manifest import Manifest
 from model_store.volume import Volume
 from trainer.announce import Announcer
@@ -105,10 +104,7 @@ class Promoter:
 
     def _was_champion(self, model: str, version: int) -> bool:
         """Whether an earlier run got as far as the alias, be it moved on since."""
-        try:
-            return any(state.version == version for state in aliases.history(self._volume, model, names.CHAMPION))
-        except store.StoreError:
-            return False
+        return any(state.version == version for state in aliases.history(self._volume, model, names.CHAMPION))
 
 
 def _refusal(error: errors.WarrenError) -> str:

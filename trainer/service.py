@@ -89,11 +89,6 @@ class TrainerService:
         self._rpc.close()
         self._probe.close()
 
-    @property
-    def metrics_port(self) -> int:
-        """Where this process answers probes."""
-        return self._probe.port
-
     def wait_ready(self, timeout_s: float) -> bool:
         """Wait until everything is served; False when that took longer."""
         deadline = Deadline.after(timeout_s)

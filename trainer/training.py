@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from model_store import aliases, drafts, names, publishing
+from model_store import aliases, drafts, job_index, names, publishing
 from model_store import errors as store
 from model_store.manifest import Manifest
 from model_store.signing import Signer, Verifier
@@ -60,7 +60,12 @@ class Active:
 
 
 class Trainings:
-    """Handles topology.TRAIN and topology.STOP."""
+    """Handles topology.TRAIN and topology.STOP.
+
+    ``subscription`` is that to TRAIN, to be set before it starts: it pauses while a training runs.
+    """
+
+    subscription: Subscription
 
     def __init__(
         self,
@@ -70,7 +75,6 @@ class Trainings:
         promoter: Promoter,
         child_command: Sequence[str] = CHILD_COMMAND,
     ) -> None:
-        self.subscription: Subscription | None = None
         self._config = config
         self._volume = Volume(config.paths.models)
         self._signer = signer
@@ -96,8 +100,7 @@ class Trainings:
         """Train once for the request's job. Raises what the worker should know."""
         train = messages.TrainRequest.decode(request.body)
         active = self._active = Active(train.job_id)
-        if self.subscription is not None:
-            self.subscription.pause()
+        self.subscription.pause()
         training_now.set(1)
         try:
             with training_seconds.time(), translated(), self._pulse(train, request) as pulse:
@@ -109,7 +112,7 @@ class Trainings:
         finally:
             training_now.set(0)
             self._active = None
-            if self.subscription is not None and self._closing is None:
+            if self._closing is None:
                 self.subscription.resume()
 
     def _pulse(self, train: messages.TrainRequest, request: Request) -> Pulse:
@@ -148,12 +151,13 @@ class Trainings:
     ) -> Manifest:
         """Run the child in the draft's folder; the manifest of what it left there."""
         began_at = time.monotonic()
-        self._spec(train).write(draft)
+        spec = self._spec(train)
+        spec.write(draft)
         with self._started(draft) as child:
             request.ack()
             logs.log("train.started", job_id=train.job_id, model=train.model, pid=child.pid, attempt=train.attempt)
             pulse.say(0.0, "starting")
-            self._follow(child, draft, active, pulse)
+            self._follow(child, spec, draft, active, pulse)
             child.end()
         result = _result(child, draft)
         while time.monotonic() - began_at < self._config.train.pace_s:
@@ -191,7 +195,7 @@ class Trainings:
         except (store.NoSuchModel, store.NoSuchAlias, store.Corrupt):
             return 0
 
-    def _follow(self, child: ChildProcess, draft: Path, active: Active, pulse: Pulse) -> None:
+    def _follow(self, child: ChildProcess, spec: ChildSpec, draft: Path, active: Active, pulse: Pulse) -> None:
         """Pass the child's progress on until it ends, or end it."""
         touched_at = time.monotonic()
         while not child.ended:
@@ -204,6 +208,12 @@ class Trainings:
             if time.monotonic() - touched_at > self._config.train.alive_s:
                 touched_at = time.monotonic()
                 drafts.touch(draft)
+                self._check_settled(spec.request)
+
+    def _check_settled(self, train: messages.TrainRequest) -> None:
+        """End a training whose job may not publish any more, should the message to stop it be lost."""
+        if job_index.look_up(self._volume, train.model, train.job_id) == job_index.TOMBSTONE:
+            raise errors.Cancelled
 
     def _check(self, active: Active) -> None:
         """Raise what should end a training that goes on."""

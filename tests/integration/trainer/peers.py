@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from model_store import aliases
+from model_store import aliases, publishing, signing
 from model_store import errors as store_errors
+from model_store.manifest import Manifest
 from model_store.volume import Volume
 from wire import errors, messages, replies, settings, topology
 from wire.client import ReplyStream, RpcClient
@@ -28,6 +29,7 @@ class Predictor:
     def __init__(self, broker: settings.Broker, volume: Volume, name: str) -> None:
         self.name = name
         self.answers = True
+        self.crashes = False
         self.error: errors.WarrenError | None = None
         self.loaded: list[tuple[str, int]] = []
         self.champion_at_load: list[int] = []
@@ -45,6 +47,10 @@ class Predictor:
         assert self._server.wait_ready(WAIT_S)
         assert self._rpc.wait_connected(WAIT_S)
         self._thread.start()
+
+    def say(self, message: messages.Message) -> None:
+        """Tell the trainers anything."""
+        self._rpc.broadcast(topology.PRESENCE, message)
 
     def fall_silent(self) -> None:
         """As if it were frozen: no sign of life, no answer."""
@@ -76,6 +82,8 @@ class Predictor:
         asked = messages.LoadVersion.decode(request.body)
         if not self.answers:
             return None
+        if self.crashes:
+            raise errors.InternalError
         self.loaded.append((asked.model, asked.version))
         self.champion_at_load.append(champion(self._volume, asked.model))
         error = self.error.to_body() if self.error else None
@@ -87,6 +95,25 @@ def champion(volume: Volume, model: str = "iris") -> int:
         return aliases.read_alias(volume, model, "champion").version
     except store_errors.StoreError:
         return 0
+
+
+def publish(config: settings.Settings, job_id: str, model: str = "iris") -> int:
+    """A version that is just there, without a training."""
+    volume = Volume(config.paths.models)
+    draft = publishing.draft(volume, model, job_id)
+    (draft / "model.onnx").write_bytes(b"graph")
+    manifest = Manifest(
+        model=model,
+        job_id=job_id,
+        created_at="2026-01-01T00:00:00+00:00",
+        estimator="Fake",
+        task="regression",
+        target="target",
+        runtime="onnx",
+        metrics={"accuracy": 0.5},
+    )
+    signer, verifier = signing.Signer(config.paths.signing_key_file), signing.Verifier(config.paths.verify_key_file)
+    return publishing.publish(volume, draft, manifest, signer, verifier).version
 
 
 class Worker:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from model_store import settling, signing
+from model_store import aliases
 from model_store.volume import Volume
-from tests.integration.trainer.peers import WAIT_S, Predictor, Worker, champion
+from tests.integration.trainer.peers import WAIT_S, Predictor, Worker, champion, publish
 from tests.rabbit import Rabbit, wait_until
 from trainer.service import TrainerService
 from wire import errors, messages, replies, settings, topology
@@ -19,10 +18,11 @@ Start = Callable[..., TrainerService]
 
 
 @pytest.fixture
-def three(trainer: TrainerService, worker: Worker) -> Worker:
-    """A worker beside a trainer that has published versions 1 (champion), 2 and 3."""
+def three(trainer: TrainerService, worker: Worker, config: settings.Settings) -> Worker:
+    """A worker beside a trainer with versions 1 (champion), 2 and 3."""
     for number in (1, 2, 3):
-        worker.train(job_id=f"job-{number}", better=False)
+        publish(config, f"job-{number}")
+    aliases.move_alias(Volume(config.paths.models), "iris", "champion", 1)
     return worker
 
 
@@ -186,31 +186,3 @@ def test_of_many_trainers_one_makes_the_changes_and_another_takes_over(
 
     assert set_alias(worker, 2).version == 2
     assert champion(volume) == 2
-
-
-def test_versions_beyond_the_limit_go_and_what_an_alias_names_stays(
-    start_trainer: Start, worker: Worker, volume: Volume, config: settings.Settings
-) -> None:
-    first = start_trainer()
-    for number in range(4):
-        worker.train(better=False, job_id=f"job-{number}")
-    first.stop()
-
-    few = settings.Retention(versions_per_model=2, sweep_s=3600)
-    start_trainer(config=config.model_copy(update={"retention": few}))
-
-    wait_until(lambda: volume.versions("iris") == [1, 4], "the champion and the newest are left")
-
-
-def test_what_a_killed_trainer_left_is_cleared_at_the_next_start(
-    start_trainer: Start, volume: Volume, config: settings.Settings
-) -> None:
-    volume.prepare("iris")
-    debris = volume.tmp("iris") / "job-1.000000000000.1.1.aa"
-    debris.mkdir()
-    os.utime(debris, (0, 0))
-
-    start_trainer()
-
-    wait_until(lambda: not debris.exists(), "the debris is gone")
-    assert settling.settle(volume, "iris", "job-1", signing.Verifier(config.paths.verify_key_file)) == 0

@@ -155,7 +155,7 @@ def test_a_child_may_not_take_more_memory_than_it_is_given() -> None:
 
 
 def test_a_child_is_the_first_to_go_when_the_machine_is_full_and_the_last_in_line_for_the_processor() -> None:
-    code = "import os; print(os.nice(0), open('/proc/self/oom_score_adj').read(), flush=True)"
+    code = "import os; print(os.nice(0), open('/proc/self/oom_score_adj').read().strip(), flush=True)"
     with ChildProcess((sys.executable, "-c", code)) as child:
         line = child.newest_line(WAIT_S)
 

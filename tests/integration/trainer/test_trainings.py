@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -130,6 +131,18 @@ def test_a_settled_job_is_answered_as_cancelled(
     assert volume.versions("iris") == []
 
 
+def test_a_training_whose_job_was_settled_ends_though_the_message_to_stop_it_is_lost(
+    trainer: TrainerService, worker: Worker, tmp_path: Path
+) -> None:
+    request = worker.request(wait_for=str(tmp_path / "never"))
+    with worker.training(request) as training:
+        child = int(training.until("reading").message)
+        worker.change(messages.Settle(model="iris", job_id=request.job_id), messages.Settled)
+        with pytest.raises(errors.Cancelled):
+            training.done()
+    assert not alive(child)
+
+
 def test_a_silent_fit_is_said_to_be_alive(trainer: TrainerService, worker: Worker, tmp_path: Path) -> None:
     with worker.training(worker.request(wait_for=str(tmp_path / "go"))) as training:
         training.until("reading")
@@ -201,9 +214,17 @@ def test_a_child_that_fails_is_told_apart_by_whose_fault_it_is(
     assert worker.train().version == 1
 
 
-def test_a_child_that_cannot_be_started_is_our_fault(start_trainer: Start, worker: Worker) -> None:
+def test_a_child_that_cannot_be_started_is_our_fault(
+    start_trainer: Start, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start_trainer(child_command=("/nonexistent/program",))
+    with pytest.raises(errors.InternalError):
+        worker.train()
 
+    def no_room(*_: object, **__: object) -> None:
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(subprocess, "Popen", no_room)
     with pytest.raises(errors.InternalError):
         worker.train()
 

@@ -9,7 +9,7 @@ from model_store.volume import Volume
 from tests.integration.trainer.peers import Predictor, Worker, champion
 from tests.rabbit import wait_until
 from trainer.service import TrainerService
-from wire import errors, settings
+from wire import errors, messages, settings
 
 Start = Callable[..., TrainerService]
 
@@ -76,3 +76,17 @@ def test_a_predictor_without_room_does_not_keep_a_version_from_being_promoted(
     start_trainer()
 
     assert worker.train().promoted
+
+
+def test_an_answer_that_is_none_and_signs_of_an_unknown_kind_are_passed_over(
+    start_trainer: Start, start_predictor: Callable[[str], Predictor], worker: Worker, config: settings.Settings
+) -> None:
+    hasty = config.train.model_copy(update={"warm_wait_s": 1})
+    start_trainer(config=config.model_copy(update={"train": hasty}))
+    odd, sound = start_predictor("odd"), start_predictor("sound")
+    odd.crashes = True
+    odd.say(messages.ForgetVersion(model="iris"))
+
+    assert worker.train().promoted
+
+    assert ("iris", 1) in sound.loaded
