@@ -45,7 +45,7 @@ test-quick: ## run the tests that need no broker, without coverage
 	@deploy/bootstrap dev
 	$(PYTHON) -m pytest -q tests/unit $(args)
 
-test-large: ## upload 500 MB to a running stack and see that no replica's memory grows by it
+test-large: ## upload 500 MB to a stack of its own and see that no replica grows by it
 	@deploy/bootstrap dev
 	$(PYTHON) -m pytest tests/acceptance/test_large_upload.py --upload-mb=500 $(args)
 
