@@ -72,18 +72,31 @@ def finish_retiring(volume: Volume, model: str, version: int) -> None:
     left = [name for name in durable.entries(folder) if name != names.DELETED]
     if not left:
         return
-    try:
-        with errors.full_volume_named():
-            away = durable.make_folder(durable.temporary_name(volume.trash(model), folder.name))
-    except errors.NoSpace:
-        # A full volume must not keep anyone from making room on it.
-        for name in left:
+    away = _away(volume, model, folder.name)
+    for name in left:
+        if away is None:
             durable.discard_tree(folder / name)
-    else:
-        for name in left:
+        else:
             with suppress(FileNotFoundError):
                 (folder / name).rename(away / name)
     durable.sync_folder(folder)
+
+
+def _away(volume: Volume, model: str, name: str) -> Path | None:
+    """A folder in the trash; None where room is short, so that deleting makes some at once.
+
+    Readers cope with files that vanish; the trash only spares them the trouble.
+    """
+    trash = volume.trash(model)
+    if volume.is_nearly_full():
+        for old in durable.entries(trash):
+            durable.discard_tree(trash / old)
+        return None
+    try:
+        with errors.full_volume_named():
+            return durable.make_folder(durable.temporary_name(trash, name))
+    except errors.NoSpace:
+        return None
 
 
 def _retire(volume: Volume, model: str, version: int) -> None:

@@ -4,8 +4,8 @@
 The file is made once, whole, and whoever makes it decides. Before a version appears under its
 name, its publisher leaves ``by-job/<job_id>.publishing``; a process that finds this mark and no
 entry looks through every manifest, so a publisher that died in between is found at once. Where
-neither is left (files lost by hand or by a restore), the manifests of versions newer than the
-job are the truth.
+neither is left but entries are fewer than versions (files lost by hand or by a restore), the
+manifests of versions newer than the job are the truth.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ def find(volume: Volume, model: str, job_id: str, verifier: Verifier, since: str
     if held is not None:
         durable.remove_file(_entry(volume, model, job_id))
     marked = _mark(volume, model, job_id).exists()
-    for version in published_by(volume, model, job_id, verifier, since=None if marked else since):
-        return claim(volume, model, job_id, version)
+    if marked or _entries_are_missing(volume, model):
+        for version in published_by(volume, model, job_id, verifier, since=None if marked else since):
+            return claim(volume, model, job_id, version)
     return None
 
 
@@ -119,6 +120,12 @@ def origin_of(volume: Volume, model: str, version: int) -> _Origin | None:
         return msgspec.json.decode(reading.peek(volume, model, version), type=_Origin)
     except (OSError, ValueError, RecursionError, errors.Corrupt):
         return None
+
+
+def _entries_are_missing(volume: Volume, model: str) -> bool:
+    """Whether some version has no entry: each has its own, so they cannot be fewer."""
+    entries = [name for name in durable.entries(volume.by_job(model)) if not name.endswith(_MARK)]
+    return len(entries) < len(volume.numbers(model))
 
 
 def _is_sound(volume: Volume, model: str, version: int, verifier: Verifier) -> bool:

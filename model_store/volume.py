@@ -92,6 +92,11 @@ class Volume:
             return errors.NoSuchModel(f"no model {model}")
         return errors.NoSuchVersion(f"{model} has no version {version}")
 
+    def is_nearly_full(self) -> bool:
+        """Whether less than a tenth of the volume's blocks or inodes is free."""
+        status = os.statvfs(self.root)
+        return status.f_bavail * 10 < status.f_blocks or status.f_favail * 10 < status.f_files
+
     def check_writable(self) -> None:
         """Raise OSError unless a file can be made on the volume; a trainer's readiness."""
         durable.clock_s(self.root)

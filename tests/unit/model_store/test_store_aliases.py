@@ -292,6 +292,19 @@ def test_a_full_volume_can_be_emptied(three: Store) -> None:
     assert durable.entries(three.volume.trash("iris")) == []
 
 
+def test_deleting_on_a_nearly_full_volume_makes_room_at_once(three: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    deletion.delete_version(three.volume, "iris", 3)
+    assert len(durable.entries(three.volume.trash("iris"))) == 1
+    status = os.statvfs(three.volume.root)
+    full = os.statvfs_result((*status[:3], status.f_blocks, status.f_blocks // 20, *status[5:]))
+    monkeypatch.setattr(os, "statvfs", lambda _: full)
+
+    deletion.delete_version(three.volume, "iris", 2)
+
+    assert durable.entries(three.volume.trash("iris")) == []
+    assert durable.entries(three.volume.version("iris", 2)) == ["deleted"]
+
+
 def test_the_oldest_versions_without_an_alias_are_in_excess_and_the_one_to_roll_back_to_goes_last(
     three: Store,
 ) -> None:

@@ -352,6 +352,7 @@ def test_finding_a_job_among_many_versions_reads_only_newer_ones(store: Store) -
     now = datetime.now(UTC).isoformat()
     for number in range(3):
         store.publish(job_id=f"old-{number}", created_at="2020-01-01T00:00:00Z")
+    (store.volume.by_job("iris") / "old-0").unlink()
     seen = []
     original = job_index.origin_of
     with pytest.MonkeyPatch.context() as patch:
