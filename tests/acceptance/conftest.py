@@ -9,7 +9,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--upload-mb", type=int, default=100, help="size of the large upload in the acceptance tests")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
     """One stack for the journey and what else leaves it whole."""
     stack = Stack.fresh()

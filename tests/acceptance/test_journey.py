@@ -32,7 +32,7 @@ def visitors(rows: int = 300, seed: int = 1) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def trained(stack: Stack) -> Json:
     """Two versions of the model ``visitors``; the second is the champion."""
     with Client(stack.url) as client:

@@ -1,0 +1,1 @@
+"""The stack as make up starts it, seen from outside."""
