@@ -1,0 +1,109 @@
+"""Starts a server in its own session, waits until it answers, and says what it cost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU seconds used so far and memory held now (proportional set size, bytes) by a set of processes."""
+
+    cpu_s: float
+    pss_bytes: int
+
+
+class Running:
+    """A server's processes, started together and stopped together."""
+
+    def __init__(self, commands: list[list[str]], environment: dict[str, str], cwd: Path, log: Path) -> None:
+        self._log = log.open("ab")
+        self._processes = [
+            subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=environment,
+                stdout=self._log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            for command in commands
+        ]
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that were started here; their children are found through them."""
+        return [process.pid for process in self._processes]
+
+    def stop(self) -> None:
+        """End every process of the sessions started here."""
+        members = [process for pid in self.pids for process in tree(pid)]
+        for process in self._processes:
+            _signal(process.pid, signal.SIGTERM)
+        _, alive = psutil.wait_procs(members, timeout=8)
+        for member in alive:
+            member.kill()
+        psutil.wait_procs(alive, timeout=5)
+        for process in self._processes:
+            process.wait(timeout=5)
+        self._log.close()
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """A process and all below it."""
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def cost(pids: Iterable[int]) -> Cost:
+    """What the processes and their children have used and hold."""
+    cpu_s, pss_bytes = 0.0, 0
+    for process in {member for pid in pids for member in tree(pid)}:
+        try:
+            times = process.cpu_times()
+            cpu_s += times.user + times.system
+            pss_bytes += process.memory_full_info().pss
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return Cost(cpu_s, pss_bytes)
+
+
+def post(url: str, body: bytes, timeout_s: float = 30.0) -> bytes:
+    """The body of the answer to one POST. Raises OSError (urllib's errors) when there is none."""
+    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+        data: bytes = answer.read()
+    return data
+
+
+def wait_for(url: str, body: bytes, deadline_s: float) -> bytes:
+    """Ask until there is an answer. Raises TimeoutError when there was none in ``deadline_s``."""
+    end = time.monotonic() + deadline_s
+    while True:
+        try:
+            return post(url, body, timeout_s=10)
+        except (OSError, urllib.error.URLError) as error:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{url} did not answer in {deadline_s:.0f} s") from error
+            time.sleep(0.2)

@@ -1,0 +1,159 @@
+"""Every server that is measured: how it starts, what it is sent, how its answer reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.stack import in_front
+from benchmarks.workloads import Row, Workload
+
+HERE = Path(__file__).parent
+Encode = Callable[[list[Row], Workload], bytes]
+Commands = Callable[[Path, int, Path], list[list[str]]]
+Decode = Callable[[bytes], list[Any]]
+
+
+@dataclass(frozen=True)
+class Server:
+    """One way to serve a model.
+
+    ``commands`` get the port and a folder of their own; ``environment`` names the virtual
+    environment under ``peers/``; ``batching`` is what the server is told about it.
+    """
+
+    name: str
+    environment: str
+    commands: Commands
+    path: str = "/predict"
+    encode: Encode = field(default=lambda rows, _workload: json.dumps({"instances": rows}).encode())
+    decode: Decode = field(default=lambda body: list(json.loads(body)["predictions"]))
+    batching: str = "off"
+    prepare: Commands = field(default=lambda _bin, _port, _folder: [])
+    compares: bool = True
+    only: tuple[str, ...] = ()
+
+
+def _uvicorn(app: str) -> Commands:
+    return lambda bin_folder, port, _folder: [
+        [str(bin_folder / "uvicorn"), app, "--port", str(port), "--workers", "2", "--log-level", "warning"]
+    ]
+
+
+def _empty(bin_folder: Path, port: int, folder: Path) -> list[list[str]]:
+    return [*_uvicorn("plain:app")(bin_folder, port + 1, folder), in_front(port + 1, port, folder)]
+
+
+def _tutorial(bin_folder: Path, port: int, folder: Path) -> list[list[str]]:
+    return [[str(bin_folder / "python"), "tutorial_worker.py"], *_uvicorn("tutorial_api:app")(bin_folder, port, folder)]
+
+
+def _open_inference(rows: list[Row], workload: Workload) -> bytes:
+    if not workload.texts:
+        flat = [cell for row in rows for cell in row]
+        shape = [len(rows), len(workload.columns)]
+        return json.dumps({"inputs": [{"name": "x", "shape": shape, "datatype": "FP64", "data": flat}]}).encode()
+    inputs = []
+    for at, column in enumerate(workload.columns):
+        text = column["type"] == "text"
+        cells = [row[at] if row[at] is not None or not text else "" for row in rows]
+        kind = {"content_type": "str"} if text else {"content_type": "np"}
+        inputs.append(
+            {
+                "name": column["name"],
+                "shape": [len(rows), 1],
+                "datatype": "BYTES" if text else "FP64",
+                "parameters": kind,
+                "data": cells,
+            }
+        )
+    return json.dumps({"parameters": {"content_type": "pd"}, "inputs": inputs}).encode()
+
+
+def _mlserver_settings(_bin: Path, port: int, folder: Path, batching: bool) -> list[list[str]]:
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "http_port": port,
+        "host": "127.0.0.1",
+        "grpc_port": port + 1,
+        "metrics_port": port + 2,
+        "parallel_workers": 0 if batching else 2,
+        "debug": False,
+    }
+    model: dict[str, Any] = {"name": "m", "implementation": "runtime.Runtime"}
+    if batching:
+        model |= {"max_batch_size": 64, "max_batch_time": 0.001}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    (folder / "model-settings.json").write_text(json.dumps(model))
+    return []
+
+
+def _mlserver(batching: bool) -> Server:
+    return Server(
+        f"MLServer, batching {'on' if batching else 'off'}",
+        "mlserver",
+        lambda bin_folder, _port, folder: [[str(bin_folder / "mlserver"), "start", str(folder)]],
+        path="/v2/models/m/infer",
+        encode=_open_inference,
+        decode=lambda body: list(json.loads(body)["outputs"][0]["data"]),
+        batching="on" if batching else "off",
+        prepare=lambda b, port, folder: _mlserver_settings(b, port, folder, batching),
+    )
+
+
+def _mlflow_body(rows: list[Row], workload: Workload) -> bytes:
+    names = [column["name"] for column in workload.columns]
+    return json.dumps({"dataframe_split": {"columns": names, "data": rows}}).encode()
+
+
+MLFLOW = Server(
+    "MLflow",
+    "mlflow",
+    lambda bin_folder, port, folder: [
+        f"{bin_folder}/mlflow models serve -m {folder}/saved -p {port} --env-manager local --workers 2".split()
+    ],
+    path="/invocations",
+    encode=_mlflow_body,
+    prepare=lambda bin_folder, _port, folder: [[str(bin_folder / "python"), "save.py", str(folder / "saved")]],
+)
+
+
+def _bento(bin_folder: Path, port: int, _folder: Path) -> list[list[str]]:
+    return [[str(bin_folder / "bentoml"), "serve", "service:Predictor", "--port", str(port), "--host", "127.0.0.1"]]
+
+
+def _script(name: str) -> Commands:
+    return lambda bin_folder, port, _folder: [[str(bin_folder / "python"), name, str(port)]]
+
+
+def _pair(name: str, environment: str, commands: Commands, **rest: Any) -> list[Server]:
+    return [
+        Server(f"{name}, batching {batching}", environment, commands, batching=batching, **rest)
+        for batching in ("off", "on")
+    ]
+
+
+PEERS: tuple[Server, ...] = (
+    Server("FastAPI inline", "inline", _uvicorn("plain:app")),
+    Server("FastAPI with ONNX Runtime", "inline", _uvicorn("graph:app")),
+    Server(
+        "empty FastAPI endpoint",
+        "inline",
+        _empty,
+        path="/empty",
+        decode=lambda _body: [],
+        compares=False,
+        only=("logistic",),
+    ),
+    *_pair("BentoML", "bentoml", _bento, decode=lambda body: list(json.loads(body))),
+    _mlserver(batching=False),
+    _mlserver(batching=True),
+    *_pair("LitServe", "litserve", _script("server.py")),
+    *_pair("Ray Serve", "rayserve", _script("deployment.py")),
+    MLFLOW,
+    Server("RabbitMQ RPC as in tutorials", "inline", _tutorial, only=("logistic",)),
+)
+"""The servers beside Warren. ``only``: measured for these workloads alone."""
