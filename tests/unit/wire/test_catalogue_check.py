@@ -63,7 +63,10 @@ def test_a_bad_value_is_told_what_is_allowed(estimator: str, param: str, value: 
 
 
 def test_an_unknown_estimator_is_told_the_closest_names() -> None:
-    assert "did you mean RandomForestRegressor or RandomForestClassifier?" in problems(catalogue.check("RandomForest", {}))["estimator"]
+    assert (
+        "did you mean RandomForestRegressor or RandomForestClassifier?"
+        in problems(catalogue.check("RandomForest", {}))["estimator"]
+    )
     assert "did you mean Ridge" in problems(catalogue.check("ridge", {}))["estimator"]
     assert '"auto"' in problems(catalogue.check("xqzw", {}))["estimator"]
 
