@@ -3,11 +3,12 @@
 #   WARREN_HOME   where everything lives (default: var/, and models/ for the models)
 
 PYTHON := .venv/bin/python
+LOCUST = .venv/bin/locust -f loadtests/locustfile.py --host $(or $(WARREN_URL),http://127.0.0.1:$(or $(WARREN_PORT),8080))
 PACKAGES := api deploy model_store predictor tables trainer wire
 CODE := $(PACKAGES) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs rabbitmqctl dead-letters test test-quick test-large coverage lint format types docs check lock hooks clean
+.PHONY: help up down status logs rabbitmqctl dead-letters test test-quick test-large coverage lint format types docs check lock hooks clean bench loadtest loadtest-ui
 
 help: ## list what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +54,20 @@ coverage: ## report the last test run's coverage and fail below the thresholds
 	@$(PYTHON) -m coverage combine --quiet || true
 	$(PYTHON) -m coverage report --skip-covered --fail-under=95
 	$(PYTHON) -m coverage report --skip-covered --include='wire/*,model_store/*' --fail-under=100
+
+bench: ## measure Warren beside its peers (an hour; goes on where it stopped); `make bench args=--report`
+	@deploy/bootstrap dev
+	@command -v wrk >/dev/null || { echo "wrk is missing: apt-get install wrk"; exit 1; }
+	$(PYTHON) -m benchmarks.run $(args)
+
+loadtest: ## put Locust's mix on a running stack; `make loadtest SHAPE=burst`
+	@deploy/bootstrap dev
+	@mkdir -p var/loadtest
+	$(LOCUST) --headless --only-summary --html var/loadtest/report.html --load-shape $(or $(SHAPE),steady) $(args)
+
+loadtest-ui: ## the same with Locust's web page on http://127.0.0.1:8089
+	@deploy/bootstrap dev
+	$(LOCUST) --web-host 127.0.0.1 $(args)
 
 lint: ## check style and formatting
 	@deploy/bootstrap dev
