@@ -6,6 +6,7 @@ again when it dies; the worker has the event loop, on uvloop with httptools.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,8 @@ from wire.settings import Settings, load
 
 _SPARE_S = 5.0
 """Seconds between the end of draining and the kill: what closing connections may take."""
+_COLLECT_AFTER = 20_000
+"""Objects made and not yet gone before a collection; Python's 700 is less than one batch of requests makes."""
 
 
 class Worker(UvicornWorker):  # type: ignore[misc]
@@ -40,6 +43,14 @@ class Worker(UvicornWorker):  # type: ignore[misc]
         """Gunicorn's own arguments; draining ends before gunicorn's patience does."""
         super().__init__(*args, **kwargs)
         self.config.timeout_graceful_shutdown = max(1, int(self.cfg.graceful_timeout - _SPARE_S))
+
+    def run(self) -> None:
+        """Serve; what was made so far stays, so the garbage collector need not walk it again and again."""
+        # An eighth of a busy replica's time went into collections that found nothing.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_COLLECT_AFTER)
+        super().run()
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]
