@@ -12,7 +12,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import celery
 import msgspec
@@ -29,19 +29,6 @@ from wire.client import RpcClient
 MOST = 10_000
 """Letters one command reads at most: the bound of the queue."""
 _CONNECT_S = 5.0
-
-
-class JobDead(messages.Message, frozen=True, kw_only=True):
-    """A job's dead letter: what was asked, and why it failed for good."""
-
-    TYPE: ClassVar[str] = "job.dead"
-    job_id: str
-    owner: str
-    model: str
-    dataset_id: str | None
-    attempts: int
-    error: errors.ErrorBody
-    request: dict[str, Any]
 
 
 class DeadLetters:
@@ -62,7 +49,7 @@ class DeadLetters:
         logs.log("rpc.dead_lettered", level="WARNING", queue=topology.JOBS, size_bytes=len(body), tag=tag)
 
     def _send(self, job: Job) -> None:
-        letter = JobDead(
+        letter = messages.JobDead(
             job_id=job.job_id,
             owner=job.owner,
             model=job.model,
@@ -71,7 +58,7 @@ class DeadLetters:
             error=errors.ErrorBody(job.error_code or "", job.error_message or ""),
             request=msgspec.json.decode(job.request),
         )
-        self._rpc.publish(topology.DEAD, letter.encode(), kind=JobDead.TYPE, headers={"job_id": job.job_id})
+        self._rpc.publish(topology.DEAD, letter.encode(), kind=messages.JobDead.TYPE, headers={"job_id": job.job_id})
         logs.log("job.dead_lettered", level="WARNING", job_id=job.job_id, attempts=job.attempts)
 
 
@@ -97,12 +84,12 @@ def _read(queue: Any) -> Iterator[Any]:
         yield message
 
 
-def _decoded(message: Any) -> JobDead | None:
-    if message.properties.get("type") != JobDead.TYPE:
+def _decoded(message: Any) -> messages.JobDead | None:
+    if message.properties.get("type") != messages.JobDead.TYPE:
         return None
     body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
     try:
-        return JobDead.decode(body)
+        return messages.JobDead.decode(body)
     except errors.MalformedBody:
         return None
 
@@ -142,7 +129,7 @@ def replay(app: celery.Celery, ledger: Ledger, enqueuer: Enqueuer, chosen: set[s
     return replayed
 
 
-def _again(dead: JobDead) -> NewJob:
+def _again(dead: messages.JobDead) -> NewJob:
     return NewJob(
         job_id=uuid.uuid4().hex,
         owner=dead.owner,

@@ -29,6 +29,15 @@ MESSAGES: tuple[messages.Message, ...] = (
         promotion_reason="0.93 is at least the champion's 0.91",
     ),
     messages.StopTraining(job_id="0b0c"),
+    messages.JobDead(
+        job_id="0b0c",
+        owner="ada",
+        model="churn",
+        dataset_id="9f86d081884c7d659a2feaa0c55ad015",
+        attempts=3,
+        error=errors.ErrorBody("internal_error", "The trainer was lost."),
+        request={"model": "churn", "target": "left"},
+    ),
     messages.Failure(
         error=errors.ErrorBody(
             "bad_input",

@@ -38,6 +38,7 @@ from wire.messages.reads import (
 )
 from wire.messages.training import (
     DatasetRef,
+    JobDead,
     Promote,
     Search,
     StopTraining,
@@ -64,6 +65,7 @@ __all__ = [
     "GetModel",
     "GetVersion",
     "InspectRequest",
+    "JobDead",
     "ListModels",
     "LoadVersion",
     "Message",

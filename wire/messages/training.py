@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from wire import errors
 from wire.messages.envelope import Message
 
 
@@ -94,3 +95,19 @@ class StopTraining(Message, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "train.stop"
     job_id: str
+
+
+class JobDead(Message, frozen=True, kw_only=True):
+    """Worker to the dead letters: a job that failed for good, what was asked, and why it failed.
+
+    ``request`` is the job's TrainRequest as stored; a replay makes a new job of it.
+    """
+
+    TYPE: ClassVar[str] = "job.dead"
+    job_id: str
+    owner: str
+    model: str
+    dataset_id: str | None
+    attempts: int
+    error: errors.ErrorBody
+    request: dict[str, Any]
