@@ -20,7 +20,8 @@ from deploy.native.ports import PortBlock
 from deploy.native.supervision import ProcessState, Supervisor
 from tests.rabbit import wait_until
 
-FIRST_PORT = 8400
+# Test processes run beside each other; each looks for ports of its own.
+FIRST_PORT = 8400 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 ENDED = ("succeeded", "failed", "cancelled")
 Json = dict[str, Any]
 
@@ -48,7 +49,7 @@ class Stack:
         home = tempfile.mkdtemp(prefix="warren-test-")
         # Others than root read the folder too: the broker's own user, as in a checkout.
         Path(home).chmod(0o755)
-        port = next(port for port in range(FIRST_PORT, FIRST_PORT + 500) if not ports.taken(port))
+        port = next(port for port in range(FIRST_PORT, FIRST_PORT + 100) if not ports.taken(port))
         given = {"WARREN_HOME": home, "WARREN_PORT": str(port), **environment}
         return cls(Layout.from_environment(given), {**_coverage(), "PATH": os.environ["PATH"], **given})
 
@@ -84,9 +85,10 @@ class Stack:
     def processes(self) -> dict[str, ProcessState]:
         return {one.name: one for one in Supervisor(self.layout).processes()}
 
-    def ready(self) -> bool:
+    def ready(self, url: str = "") -> bool:
+        """Whether the stack, or one replica by its address, says that it is ready."""
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == 200
+            return httpx.get(f"{url or self.url}/readyz", timeout=5, trust_env=False).status_code == 200
         except httpx.HTTPError:
             return False
 

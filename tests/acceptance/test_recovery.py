@@ -26,6 +26,7 @@ def test_a_killed_process_comes_back_and_the_next_request_works(
     wait_until(lambda: is_back(stack, victim, killed), f"{victim} runs again", 30)
     wait_until(lambda: stack.ready(), "the stack is ready", 30)
     record_property("ready_again_s", round(time.monotonic() - began, 1))
+    wait_until(lambda: all(map(stack.ready, stack.replicas)), "every replica is ready", 30)
     result = client.trained(model="survivor", dataset={"sample": "iris"}, target="target", estimator="GaussianNB")
     assert client.predict(model="survivor", version=result["version"], instances=ROW)["predictions"]
 

@@ -217,7 +217,7 @@ async def test_a_restarted_broker_costs_503s_and_nothing_else(
     open_replica: OpenReplica, predictor: ScriptedPredictor, rabbitmq: Rabbit
 ) -> None:
     """Connections are lost; what was under way fails at once, and later requests are answered again."""
-    async with open_replica(deadline_ms=10_000) as replica:
+    async with open_replica(deadline_ms=30_000) as replica:
         assert (await replica.predict([[1]])).status_code == 200
         predictor.gate.clear()
         caught = asyncio.create_task(replica.predict([[2]]))

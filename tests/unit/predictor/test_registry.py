@@ -19,7 +19,9 @@ from tests.unit.predictor.artefacts import NUMBERS, Shelf, classifier, regressio
 from wire import errors
 from wire.deadlines import Deadline
 
-SOON = Deadline.after(600)
+
+def soon() -> Deadline:
+    return Deadline.after(600)
 
 
 def count_loads(monkeypatch: pytest.MonkeyPatch, hold: threading.Event | None = None) -> list[int]:
@@ -40,7 +42,7 @@ def count_loads(monkeypatch: pytest.MonkeyPatch, hold: threading.Event | None = 
 def test_a_version_is_loaded_once_and_kept(shelf: Shelf, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf.publish(regression())
     loads = count_loads(monkeypatch)
-    assert registry.get("m", 1, SOON) is registry.get("m", 1, SOON)
+    assert registry.get("m", 1, soon()) is registry.get("m", 1, soon())
     assert loads == [1]
     assert metrics.loaded_versions._value.get() == 1
     assert metrics.loaded_bytes._value.get() == len(regression())
@@ -51,7 +53,7 @@ def test_many_who_ask_at_once_share_one_load(shelf: Shelf, registry: Registry, m
     hold = threading.Event()
     loads = count_loads(monkeypatch, hold)
     with ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(registry.get, "m", 1, SOON) for _ in range(8)]
+        asked = [pool.submit(registry.get, "m", 1, soon()) for _ in range(8)]
         wait_until(lambda: loads, "the load has begun")
         with pytest.raises(errors.DeadlineExceeded):
             registry.get("m", 1, Deadline.after(0.01))
@@ -67,7 +69,7 @@ def test_many_who_ask_for_a_corrupt_version_share_one_failure(
     hold = threading.Event()
     loads = count_loads(monkeypatch, hold)
     with ThreadPoolExecutor(4) as pool:
-        asked = [pool.submit(registry.get, "m", version, SOON) for _ in range(4)]
+        asked = [pool.submit(registry.get, "m", version, soon()) for _ in range(4)]
         wait_until(lambda: loads, "the load has begun")
         hold.set()
         found = [each.exception(15) for each in asked]
@@ -79,19 +81,19 @@ def test_an_unknown_name_or_number_is_said_at_once(shelf: Shelf, registry: Regis
     shelf.publish(regression())
     started_at = time.monotonic()
     with pytest.raises(errors.ModelNotFound):
-        registry.get("unknown", 1, SOON)
+        registry.get("unknown", 1, soon())
     with pytest.raises(errors.VersionNotFound):
-        registry.get("m", 2, SOON)
+        registry.get("m", 2, soon())
     with pytest.raises(errors.BadInput):
-        registry.get("../m", 1, SOON)
+        registry.get("../m", 1, soon())
     with pytest.raises(errors.BadInput):
-        registry.get("m", -1, SOON)
+        registry.get("m", -1, soon())
     assert time.monotonic() - started_at < 5
 
 
 def test_a_version_that_appears_late_is_waited_for(shelf: Shelf, registry: Registry) -> None:
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(registry.announced, "m", 1, SOON, wait_s=10)
+        asked = pool.submit(registry.announced, "m", 1, soon(), wait_s=10)
         shelf.publish(regression())
         assert asked.result(15).version == 1
 
@@ -99,11 +101,11 @@ def test_a_version_that_appears_late_is_waited_for(shelf: Shelf, registry: Regis
 def test_patience_in_vain_is_remembered_until_the_version_appears(shelf: Shelf, registry: Registry) -> None:
     shelf.publish(regression())
     with pytest.raises(errors.VersionNotFound):
-        registry.get("m", 2, SOON, wait_s=0.05)
+        registry.get("m", 2, soon(), wait_s=0.05)
     with pytest.raises(errors.VersionNotFound):
-        registry.get("m", 2, SOON, wait_s=100)
+        registry.get("m", 2, soon(), wait_s=100)
     shelf.publish(regression())
-    assert registry.get("m", 2, SOON, wait_s=100).version == 2
+    assert registry.get("m", 2, soon(), wait_s=100).version == 2
 
 
 def test_a_corrupt_version_is_refused_without_reading_it_again(
@@ -122,13 +124,13 @@ def test_a_corrupt_version_is_refused_without_reading_it_again(
     monkeypatch.setattr(reading, "read", counted)
     for _ in range(3):
         with pytest.raises(errors.ModelCorrupt):
-            registry.get("m", version, SOON)
+            registry.get("m", version, soon())
     assert reads == 1
     assert metrics.corrupt_versions._value.get() == 1
     monkeypatch.setattr(registering, "REMEMBER_S", 0.0)
     shelf.spoil(version)
     registry._failures.clear()
-    assert registry.get("m", version, SOON).version == version
+    assert registry.get("m", version, soon()).version == version
     assert metrics.corrupt_versions._value.get() == 0
 
 
@@ -139,18 +141,18 @@ def test_a_failure_is_looked_at_again_after_a_while(
     version = shelf.publish(regression())
     shelf.spoil(version)
     with pytest.raises(errors.ModelCorrupt):
-        registry.get("m", version, SOON)
+        registry.get("m", version, soon())
     shelf.spoil(version)
-    assert registry.get("m", version, SOON).version == version
+    assert registry.get("m", version, soon()).version == version
 
 
 def test_an_announcement_tries_what_failed_before(shelf: Shelf, registry: Registry) -> None:
     version = shelf.publish(regression())
     shelf.spoil(version)
     with pytest.raises(errors.ModelCorrupt):
-        registry.get("m", version, SOON)
+        registry.get("m", version, soon())
     shelf.spoil(version)
-    assert registry.announced("m", version, SOON, wait_s=0).version == version
+    assert registry.announced("m", version, soon(), wait_s=0).version == version
 
 
 def test_remembered_failures_are_bounded(shelf: Shelf, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +161,7 @@ def test_remembered_failures_are_bounded(shelf: Shelf, registry: Registry, monke
         version = shelf.publish(regression())
         shelf.spoil(version)
         with pytest.raises(errors.ModelCorrupt):
-            registry.get("m", version, SOON)
+            registry.get("m", version, soon())
     assert [key[1] for key in registry._failures] == [2, 3]
     registry.forget("m", 2)
     registry.forget("m")
@@ -171,17 +173,17 @@ def test_the_least_recently_used_version_goes_when_memory_ends(shelf: Shelf) -> 
     for _ in range(3):
         shelf.publish(graph, classes=[0, 1])
     small = Registry(shelf.volume, shelf.verifier, int(len(graph) * 2.5))
-    first = small.get("m", 1, SOON)
-    small.get("m", 2, SOON)
-    small.get("m", 1, SOON)
-    small.get("m", 3, SOON)
+    first = small.get("m", 1, soon())
+    small.get("m", 2, soon())
+    small.get("m", 1, soon())
+    small.get("m", 3, soon())
     assert small.loaded() == [("m", 1), ("m", 3)]
-    assert small.get("m", 1, SOON) is first
+    assert small.get("m", 1, soon()) is first
 
 
 def test_an_unloaded_version_still_answers_who_holds_it(shelf: Shelf, registry: Registry) -> None:
     shelf.publish(regression())
-    held = registry.get("m", 1, SOON)
+    held = registry.get("m", 1, soon())
     registry.forget("m", 1)
     assert registry.loaded() == []
     rows = loaded.empty_rows(NUMBERS, 2)
@@ -191,7 +193,7 @@ def test_an_unloaded_version_still_answers_who_holds_it(shelf: Shelf, registry: 
 def test_a_version_beyond_the_memory_bound_is_refused(shelf: Shelf) -> None:
     shelf.publish(classifier(padding=80_000), classes=[0, 1])
     with pytest.raises(errors.TooLarge):
-        Registry(shelf.volume, shelf.verifier, 10_000).get("m", 1, SOON)
+        Registry(shelf.volume, shelf.verifier, 10_000).get("m", 1, soon())
 
 
 def test_a_load_that_needs_too_much_memory_fails_alone(
@@ -204,7 +206,7 @@ def test_a_load_that_needs_too_much_memory_fails_alone(
 
     monkeypatch.setattr(registering, "prepare", exhausted)
     with pytest.raises(errors.TooLarge):
-        registry.get("m", 1, SOON)
+        registry.get("m", 1, soon())
 
 
 def test_a_defect_in_a_load_is_an_internal_error_for_those_who_wait(
@@ -217,9 +219,9 @@ def test_a_defect_in_a_load_is_an_internal_error_for_those_who_wait(
 
     monkeypatch.setattr(registering, "prepare", defective)
     with pytest.raises(RuntimeError):
-        registry.get("m", 1, SOON)
+        registry.get("m", 1, soon())
     with pytest.raises(errors.InternalError):
-        registry.get("m", 1, SOON)
+        registry.get("m", 1, soon())
 
 
 def test_a_volume_that_fails_is_an_internal_error(
@@ -232,16 +234,16 @@ def test_a_volume_that_fails_is_an_internal_error(
 
     monkeypatch.setattr(reading, "read", failing)
     with pytest.raises(errors.InternalError, match="volume"):
-        registry.get("m", 1, SOON)
+        registry.get("m", 1, soon())
 
 
 def test_a_deleted_version_is_served_no_more(shelf: Shelf, registry: Registry) -> None:
     shelf.publish(regression())
     shelf.publish(regression())
-    assert registry.get("m", 1, SOON).version == 1
+    assert registry.get("m", 1, soon()).version == 1
     deletion.delete_version(shelf.volume, "m", 1)
     with pytest.raises(errors.VersionNotFound):
-        registry.get("m", 1, SOON)
+        registry.get("m", 1, soon())
     assert registry.loaded() == []
 
 
@@ -259,49 +261,49 @@ def test_a_version_deleted_while_it_was_loaded_is_not_served(
 
     monkeypatch.setattr(reading, "read", read_then_delete)
     with pytest.raises(errors.VersionNotFound):
-        registry.get("m", 1, SOON)
+        registry.get("m", 1, soon())
 
 
 def test_a_version_put_back_from_a_backup_is_loaded_anew(shelf: Shelf, registry: Registry) -> None:
     shelf.publish(regression())
-    first = registry.get("m", 1, SOON)
+    first = registry.get("m", 1, soon())
     signature = shelf.volume.version("m", 1) / names.SIGNATURE
     content = signature.read_bytes()
     signature.unlink()
     signature.write_bytes(content)
-    again = registry.get("m", 1, SOON)
+    again = registry.get("m", 1, soon())
     assert again is not first
 
 
 def test_an_alias_is_obeyed_the_moment_it_moves(shelf: Shelf, references: References) -> None:
     shelf.publish(regression())
-    assert references.resolve("m", 0, "", SOON).version == 1
+    assert references.resolve("m", 0, "", soon()).version == 1
     shelf.publish(regression())
-    assert references.resolve("m", 0, "champion", SOON).version == 2
+    assert references.resolve("m", 0, "champion", soon()).version == 2
     aliases.move_alias(shelf.volume, "m", "canary", 1)
-    assert references.resolve("m", 0, "canary", SOON).version == 1
-    assert references.resolve("m", 2, "canary", SOON).version == 2
+    assert references.resolve("m", 0, "canary", soon()).version == 1
+    assert references.resolve("m", 2, "canary", soon()).version == 2
     aliases.rollback(shelf.volume, "m")
-    assert references.resolve("m", 0, "", SOON).version == 1
+    assert references.resolve("m", 0, "", soon()).version == 1
 
 
 def test_an_unknown_alias_is_not_found(shelf: Shelf, references: References) -> None:
     with pytest.raises(errors.ModelNotFound):
-        references.resolve("m", 0, "", SOON)
+        references.resolve("m", 0, "", soon())
     shelf.publish(regression(), champion=False)
     with pytest.raises(errors.AliasNotFound):
-        references.resolve("m", 0, "", SOON)
+        references.resolve("m", 0, "", soon())
 
 
 def test_the_last_good_version_serves_when_the_champion_is_corrupt(shelf: Shelf, references: References) -> None:
     shelf.publish(regression())
-    assert references.resolve("m", 0, "", SOON).version == 1
+    assert references.resolve("m", 0, "", soon()).version == 1
     shelf.spoil(shelf.publish(regression()))
     before = metrics.fallbacks._value.get()
-    assert references.resolve("m", 0, "", SOON).version == 1
+    assert references.resolve("m", 0, "", soon()).version == 1
     assert metrics.fallbacks._value.get() == before + 1
     with pytest.raises(errors.ModelCorrupt):
-        references.resolve("m", 2, "", SOON)
+        references.resolve("m", 2, "", soon())
 
 
 def test_a_predictor_that_just_started_serves_the_version_before_a_corrupt_one(
@@ -309,23 +311,23 @@ def test_a_predictor_that_just_started_serves_the_version_before_a_corrupt_one(
 ) -> None:
     shelf.publish(regression())
     shelf.spoil(shelf.publish(regression()))
-    assert references.resolve("m", 0, "", SOON).version == 1
+    assert references.resolve("m", 0, "", soon()).version == 1
 
 
 def test_with_no_good_version_left_a_corrupt_one_is_an_error(shelf: Shelf, references: References) -> None:
     shelf.spoil(shelf.publish(regression()))
     with pytest.raises(errors.ModelCorrupt):
-        references.resolve("m", 0, "", SOON)
+        references.resolve("m", 0, "", soon())
     shelf.spoil(shelf.publish(regression()))
     with pytest.raises(errors.ModelCorrupt):
-        references.resolve("m", 0, "", SOON)
+        references.resolve("m", 0, "", soon())
 
 
 def test_an_alias_that_cannot_be_read_leaves_the_last_good_version(shelf: Shelf, references: References) -> None:
     shelf.publish(regression())
-    references.resolve("m", 0, "", SOON)
+    references.resolve("m", 0, "", soon())
     (shelf.volume.aliases("m") / "champion.json").write_bytes(b"{")
-    assert references.resolve("m", 0, "", SOON).version == 1
+    assert references.resolve("m", 0, "", soon()).version == 1
 
 
 def test_remembered_aliases_are_bounded(shelf: Shelf, monkeypatch: pytest.MonkeyPatch, registry: Registry) -> None:
@@ -333,7 +335,7 @@ def test_remembered_aliases_are_bounded(shelf: Shelf, monkeypatch: pytest.Monkey
     resolver = References(shelf.volume, registry, remote=True)
     for model in ("m", "n"):
         shelf.publish(regression(), model)
-        resolver.resolve(model, 0, "", SOON)
+        resolver.resolve(model, 0, "", soon())
     assert list(resolver._good) == [("n", "champion")]
 
 

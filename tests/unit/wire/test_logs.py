@@ -10,6 +10,14 @@ import pytest
 from wire import logs
 
 
+@pytest.fixture(autouse=True)
+def no_request() -> Iterator[None]:
+    """Whatever was worked on before in this process."""
+    token = logs.request_id_var.set("")
+    yield
+    logs.request_id_var.reset(token)
+
+
 @contextmanager
 def captured(monkeypatch: pytest.MonkeyPatch, level: str = "INFO") -> Iterator[list[dict[str, Any]]]:
     """The lines a process would write; the loggers are put back afterwards."""
