@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 
+from deploy.native import strays
 from deploy.native.layout import DeploymentError, Layout
 from deploy.native.ports import taken
 from deploy.native.programs import Program
@@ -44,6 +45,17 @@ def wait(layout: Layout, supervisor: Supervisor, programs: Sequence[Program], ti
             names = [program.name for program in waiting if not ready(program)]
             raise DeploymentError(_report(layout, states, names))
         time.sleep(_PAUSE_S)
+    _check_owner(layout)
+
+
+def _check_owner(layout: Layout) -> None:
+    """Another stack that started at the same moment may answer in place of ours."""
+    holders = strays.listeners(layout.port)
+    if not {*holders} & {*strays.find(layout.home)}:
+        raise DeploymentError(
+            f"Port {layout.port} was taken by {strays.listener(layout.port)} while this stack started. "
+            "Run `make down`, choose another WARREN_PORT, and run `make up` again."
+        )
 
 
 def ready(program: Program) -> bool:

@@ -47,11 +47,14 @@ def end(pids: Iterable[int], polite_s: float = 10.0) -> None:
 
 def listener(port: int) -> str:
     """A description of the process that listens on a TCP port, for a message to a person."""
+    found = next(iter(listeners(port)), 0)
+    return f"{_command(found)!r} (pid {found})" if found else "another process (of another user, perhaps)"
+
+
+def listeners(port: int) -> list[int]:
+    """Process ids that hold a socket listening on a TCP port, as far as the invoking user may see."""
     inodes = _listening_inodes(port)
-    for pid in _pids():
-        if inodes & _socket_inodes(pid):
-            return f"{_command(pid)!r} (pid {pid})"
-    return "another process (of another user, perhaps)"
+    return [pid for pid in _pids() if inodes & _socket_inodes(pid)] if inodes else []
 
 
 def alive(pid: int) -> bool:
