@@ -39,7 +39,7 @@ dead-letters: ## list jobs that failed for good; `make dead-letters args='replay
 test: ## run all tests, on a RabbitMQ and an Nginx of their own, and check the coverage
 	@deploy/bootstrap dev
 	$(PYTHON) -m coverage erase
-	$(PYTHON) -m coverage run -m pytest -n 2 --dist loadfile $(args)
+	$(PYTHON) -m coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(args)
 	@$(MAKE) --no-print-directory coverage
 
 test-quick: ## run the tests that need no broker, without coverage
