@@ -15,11 +15,13 @@ from typing import Any
 from locust import FastHttpUser, between, constant, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
+from locust.runners import WorkerRunner
 
 from loadtests import shapes, thresholds
+from loadtests.shapes import Shape
 from loadtests.tables import MODELS, Model
 
-__all__ = ["Operator", "Predicting", "Trainer", "shapes"]
+__all__ = ["Operator", "Predicting", "Shape", "Trainer"]
 
 WEIGHTS = [1 / rank for rank in range(1, len(MODELS) + 1)]
 
@@ -36,7 +38,7 @@ def _options(parser: LocustArgumentParser) -> None:
 @events.test_start.add_listener
 def _train_first(environment: Environment, **_rest: Any) -> None:
     """Make sure every model is there before anybody predicts."""
-    if environment.runner is None or not hasattr(environment.runner, "worker_index"):
+    if not isinstance(environment.runner, WorkerRunner):
         for model in MODELS:
             model.ensure(str(environment.host))
 

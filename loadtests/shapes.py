@@ -8,7 +8,7 @@ Stage = tuple[int, int, int]
 """Seconds, clients, clients started a second."""
 
 STAGES: dict[str, tuple[Stage, ...]] = {
-    "steady": ((60, 40, 20),),
+    "steady": ((40, 40, 20),),
     "step": ((20, 10, 10), (20, 40, 20), (20, 80, 40), (20, 160, 80)),
     "burst": ((20, 20, 20), (10, 200, 200), (20, 20, 200), (10, 200, 200), (20, 20, 200)),
     "soak": ((3600, 30, 10),),

@@ -13,13 +13,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Model:
-    """A model by name: its data, its estimator, how many numbers a row has, its classes (None: regression)."""
+    """A model by name: its data, its estimator, how many numbers a row has, and its classes.
+
+    ``classes`` are in the model's order, None for a regression.
+    """
 
     name: str
     sample: str
     estimator: str
     width: int
-    classes: int | None
+    classes: tuple[str, ...] | None
     low: float
     high: float
 
@@ -47,7 +50,9 @@ class Model:
         if self.classes is None:
             return None if all(isinstance(value, float) for value in answer["predictions"]) else "not numbers"
         for label, shares in zip(answer["predictions"], answer["probabilities"], strict=True):
-            if len(shares) != self.classes or abs(sum(shares) - 1) > 1e-3 or shares[int(label)] < max(shares) - 1e-6:
+            if len(shares) != len(self.classes) or abs(sum(shares) - 1) > 1e-3:
+                return "the probabilities are not one per class"
+            if label not in self.classes or shares[self.classes.index(label)] < max(shares) - 1e-6:
                 return "the label is not the most probable class"
         return None
 
@@ -76,9 +81,9 @@ def _call(address: str, body: dict[str, Any] | None = None) -> dict[str, Any] | 
 
 
 MODELS = (
-    Model("load-iris", "iris", "LogisticRegression", 4, 3, 0.1, 7.9),
-    Model("load-cancer", "breast_cancer", "RandomForestClassifier", 30, 2, 0.0, 30.0),
-    Model("load-wine", "wine", "GradientBoostingClassifier", 13, 3, 0.1, 20.0),
+    Model("load-iris", "iris", "LogisticRegression", 4, ("setosa", "versicolor", "virginica"), 0.1, 7.9),
+    Model("load-cancer", "breast_cancer", "RandomForestClassifier", 30, ("benign", "malignant"), 0.0, 30.0),
+    Model("load-wine", "wine", "GradientBoostingClassifier", 13, ("class_0", "class_1", "class_2"), 0.1, 20.0),
     Model("load-diabetes", "diabetes", "Ridge", 10, None, -0.1, 0.1),
 )
 """The models, the most asked first."""
