@@ -81,7 +81,15 @@ def _holds(pid: int, home: Path) -> bool:
     if not _command(pid).startswith("nginx: "):
         return False
     inside = f"{home}/"
-    return inside in _command(pid) or any(link.startswith(inside) for link in _links(pid))
+    return inside in _command(pid) or any(link.startswith(inside) for link in (_cwd(pid), *_links(pid)))
+
+
+def _cwd(pid: int) -> str:
+    """Where a process stands: the one trace of the home that a worker of a killed Nginx master keeps."""
+    try:
+        return str((_PROC / str(pid) / "cwd").readlink())
+    except OSError:
+        return ""
 
 
 def _command(pid: int) -> str:

@@ -109,6 +109,15 @@ def test_models_and_jobs_outlive_a_supervisor_that_was_killed(own: Stack) -> Non
         assert client.predict(model="kept", instances=[[5.1, 3.5, 1.4, 0.2]])["version"] == 1
 
 
+def test_no_worker_outlives_a_killed_nginx(own: Stack) -> None:
+    """A worker of a killed master keeps the port and shows neither its home's name nor its environment."""
+    master = own.processes()["nginx"].pid
+    old = strays.listeners(own.layout.port)
+    os.kill(master, signal.SIGKILL)
+    wait_until(lambda: not any(map(strays.alive, old)), "the old workers are gone", 30)
+    wait_until(own.ready, "the stack is ready", 30)
+
+
 def test_down_leaves_no_process_and_no_port_and_may_be_called_twice(own: Stack) -> None:
     pids = [one.pid for one in own.processes().values()]
     assert own.down() == "Stopped."
