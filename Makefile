@@ -8,7 +8,7 @@ PACKAGES := api deploy model_store predictor tables trainer wire
 CODE := $(PACKAGES) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs rabbitmqctl dead-letters test test-quick test-large coverage lint format types docs check lock hooks clean bench loadtest loadtest-ui
+.PHONY: help up down status logs rabbitmqctl dead-letters test test-quick test-large coverage lint format types docs check lock hooks clean bench loadtest loadtest-ui mixed
 
 help: ## list what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ loadtest: ## put Locust's mix on a running stack; `make loadtest SHAPE=burst`
 loadtest-ui: ## the same with Locust's web page on http://127.0.0.1:8089
 	@deploy/bootstrap dev
 	$(LOCUST) --web-host 127.0.0.1 $(args)
+
+mixed: ## 100,000 mixed predictions at 256 connections on a running stack, each compared with scikit-learn
+	@deploy/bootstrap dev
+	$(PYTHON) -m loadtests.mixed --url $(or $(WARREN_URL),http://127.0.0.1:$(or $(WARREN_PORT),8080)) $(args)
 
 lint: ## check style and formatting
 	@deploy/bootstrap dev
