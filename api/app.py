@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from api import lifespan, openapi, problems
 from api.edge import Edge
 from api.predict import route
+from api.predict.exchange import PATH, Predictions
 from api.routes import datasets, docs, health, jobs, models, train
 from wire.settings import Settings, load
 
@@ -42,11 +43,12 @@ class Gateway(FastAPI):
             lifespan=self._living,
         )
         self.settings = settings
-        self._predict = route.PredictRoute(settings, lambda: self.state.gateway.coalescer)
+        self.predictions = Predictions(settings, lambda: self.state.gateway.coalescer)
+        self._predict = route.PredictRoute(self.predictions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
-        if scope["type"] == "http" and scope["path"] == route.PATH:
+        if scope["type"] == "http" and scope["path"] == PATH:
             await self._predict(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
@@ -54,7 +56,7 @@ class Gateway(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, made once."""
         if self.openapi_schema is None:
-            self.openapi_schema = openapi.document(self, {route.PATH: route.described()})
+            self.openapi_schema = openapi.document(self, {PATH: route.described()})
         return self.openapi_schema
 
     def _living(self, _app: FastAPI) -> AbstractAsyncContextManager[None]:

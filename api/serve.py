@@ -16,7 +16,7 @@ from gunicorn.app.base import BaseApplication
 from uvicorn_worker import UvicornWorker
 
 from api.app import create_app
-from api.one_write import OneWriteProtocol
+from api.predict.lean import LeanProtocol
 from wire import logs
 from wire.settings import Settings, load
 
@@ -31,7 +31,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]
 
     CONFIG_KWARGS = {
         "loop": "uvloop",
-        "http": OneWriteProtocol,
+        "http": LeanProtocol,
         "lifespan": "on",
         "access_log": False,
         "server_header": False,

@@ -51,6 +51,10 @@ Action = Literal[
     "dataset.stored",
     "dataset.profiled",
     "dataset.deleted",
+    "key.created",
+    "key.revoked",
+    "keys.stale",
+    "audit.failed",
     "retention.swept",
     "maintenance.failed",
     "train.started",
@@ -130,10 +134,10 @@ def configure(service: str, level: str) -> None:
     logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
-def log(action: Action, *, level: Level = "INFO", exc_info: bool = False, **fields: object) -> None:
+def log(action: Action, *, level: Level = "INFO", exc_info: bool | Exception = False, **fields: object) -> None:
     """Write one line. ``fields`` are values JSON knows; anything else is written as its ``str``.
 
-    ``exc_info`` adds the traceback of the exception being handled. A line below the configured
+    ``exc_info`` adds the traceback of the exception being handled, or of the one given. A line below the configured
     level costs less than a microsecond.
     """
     number = _LEVELS[level]

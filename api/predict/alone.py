@@ -51,7 +51,7 @@ class Retrier:
         try:
             while self._line:
                 pending = self._line.popleft()
-                if pending.future.done():
+                if pending.done:
                     continue
                 task = asyncio.get_running_loop().create_task(self._one(pending))
                 self._sent.add(task)

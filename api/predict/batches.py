@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from api.predict import policy
@@ -17,14 +17,7 @@ from wire import errors, frames, messages, topology
 from wire.async_client import AsyncRpcClient, Delivery
 from wire.deadlines import Deadline
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-"""ASGI's channel from the client."""
-
 _NOT_ANSWERED = {kind.code: kind for kind in errors.NotAnswered.__subclasses__()}
-
-
-class ClientLeft(Exception):
-    """The client closed its connection; there is nobody to answer."""
 
 
 class Answer(NamedTuple):
@@ -45,25 +38,32 @@ Outcome = Answer | errors.WarrenError
 
 
 class Pending(policy.Entry):
-    """A request that waits for its answer."""
+    """A request that waits for its answer; a door gives it the way back to its client.
 
-    __slots__ = ("arrived_at", "asked", "batch", "expires_at", "future", "receive", "request_id", "watcher")
+    ``expires_at`` and ``arrived_at`` are points of ``time.monotonic``, in seconds. ``done`` says
+    that it was answered or abandoned.
+    """
 
-    def __init__(
-        self, asked: Asked, expires_at: float, request_id: str, receive: Receive | None, future: asyncio.Future[Answer]
-    ) -> None:
-        """``expires_at`` is a point of ``time.monotonic``, in seconds."""
+    __slots__ = ("arrived_at", "asked", "batch", "done", "expires_at", "request_id")
+
+    def __init__(self, request_id: str) -> None:
+        """What is asked follows with ``expect``, once it is known."""
+        self.request_id = request_id
+        self.held = self.done = False
+        self.batch: Batch | None = None
+
+    def expect(self, asked: Asked, expires_at: float) -> None:
+        """This is what is asked, and until when."""
         size_bytes = len(asked.instances)
-        large = size_bytes > policy.LARGE_BYTES
-        super().__init__(policy.Reference(asked.model, asked.version, asked.alias, large), asked.rows_bound, size_bytes)
+        reference = policy.Reference(asked.model, asked.version, asked.alias, size_bytes > policy.LARGE_BYTES)
+        super().__init__(reference, asked.rows_bound, size_bytes)
         self.asked = asked
         self.arrived_at = time.monotonic()
         self.expires_at = expires_at
-        self.request_id = request_id
-        self.receive = receive
-        self.future = future
-        self.batch: Batch | None = None
-        self.watcher: asyncio.Task[None] | None = None
+
+    def answer(self, outcome: Outcome) -> None:
+        """Tell the client; the coalescer calls it at most once."""
+        raise NotImplementedError
 
 
 class Batch:
@@ -90,7 +90,7 @@ class Batch:
 
     def waiting(self) -> list[Pending]:
         """The requests that still wait for their answer."""
-        return [entry for entry in self.entries if not entry.future.done()]
+        return [entry for entry in self.entries if not entry.done]
 
 
 async def exchange(rpc: AsyncRpcClient, reference: policy.Reference, entries: Sequence[Pending]) -> list[Outcome]:
@@ -153,17 +153,3 @@ def _readable(decode: Callable[[bytes], Any], delivery: Delivery) -> Any:
     except errors.MalformedBody as error:
         # What a predictor wrote wrongly is no fault of the one who asked.
         raise errors.InternalError(error.message) from error
-
-
-def another(error: errors.WarrenError) -> errors.WarrenError:
-    """The same error once more: an exception that several tasks raise would gather all their frames."""
-    return type(error)(error.message, errors=error.errors, hint=error.hint)
-
-
-async def watch_client(pending: Pending) -> None:
-    """Wait until the client of a request leaves, and end the request then."""
-    assert pending.receive is not None
-    while (await pending.receive())["type"] != "http.disconnect":
-        pass
-    if not pending.future.done():
-        pending.future.set_exception(ClientLeft())

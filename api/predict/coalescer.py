@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from api import metrics
 from api.predict import batches, patience, policy
 from api.predict.alone import Retrier
-from api.predict.batches import Answer, Batch, Outcome, Pending, Receive
-from api.predict.envelope import Asked
+from api.predict.batches import Batch, Outcome, Pending
 from wire import errors, logs, topology
 from wire.async_client import AsyncRpcClient
 from wire.settings import Predict
@@ -43,7 +42,7 @@ class Coalescer:
         self._alone = Retrier(rpc, self._end)
         self._sweeper: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._nobody: errors.WarrenError | None = None
+        self._nobody = ""
 
     async def start(self) -> None:
         """Begin to look whether anybody predicts."""
@@ -53,8 +52,8 @@ class Coalescer:
 
     async def close(self) -> None:
         """Fail what is open and end every task."""
-        self._nobody = errors.Unroutable("This replica is stopping.")
-        self._fail_all(self._nobody)
+        self._nobody = "This replica is stopping."
+        self._fail_all(errors.Unroutable(self._nobody))
         copies = [task for batch in self._batches for task in batch.copies]
         tasks = [task for task in (self._watcher, *self._alone.close(), *copies) if task is not None]
         for task in tasks:
@@ -70,35 +69,33 @@ class Coalescer:
 
     # ------------------------------------------------------------------ requests
 
-    async def predict(self, asked: Asked, expires_at: float, request_id: str, receive: Receive | None = None) -> Answer:
-        """The answer to one request; ``expires_at`` is a point of ``time.monotonic``, in seconds.
+    def submit(self, pending: Pending) -> None:
+        """Take a request in; its ``answer`` is called once, later, unless it leaves first.
 
-        ``receive`` is the ASGI channel of the client, watched for its leaving once the request
-        is older than SWEEP_S. Raises whatever a predictor answers, errors.Overloaded (too much
-        waits here), errors.DeadlineExceeded, errors.Unroutable (nobody predicts),
-        errors.BrokerUnavailable, and batches.ClientLeft.
+        Raises errors.Overloaded (too much waits here), errors.Unroutable (nobody predicts) and
+        errors.BrokerUnavailable; ``answer`` is then not called. Later failures are among the
+        outcomes: whatever a predictor says, and errors.DeadlineExceeded.
         """
-        if self._nobody is not None:
-            raise batches.another(self._nobody)
+        if self._nobody:
+            raise errors.Unroutable(self._nobody)
         if not self._rpc.connected or self._rpc.blocked:
             raise errors.BrokerUnavailable
-        pending = Pending(asked, expires_at, request_id, receive, self._loop.create_future())
         self._policy.admit(pending)
         self._live.add(pending)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
         self._flush_soon(pending.reference)
-        try:
-            return await pending.future
-        finally:
+
+    def leave(self, pending: Pending) -> None:
+        """The client of a request has gone: nobody is answered, and its place is free. Harmless when repeated."""
+        if not pending.done:
             self._release(pending)
 
     def _release(self, pending: Pending) -> None:
+        pending.done = True
         self._live.discard(pending)
         self._policy.release(pending)
-        if pending.watcher is not None:
-            pending.watcher.cancel()
-        batch = pending.batch
+        batch, pending.batch = pending.batch, None
         if batch is not None:
             batch.open -= 1
             if batch.open == 0:
@@ -106,26 +103,20 @@ class Coalescer:
 
     def _end(self, pending: Pending, outcome: Outcome) -> None:
         """Give a request its end, if it still waits."""
-        if pending.future.done():
-            return
-        if isinstance(outcome, Answer):
-            pending.future.set_result(outcome)
-        else:
-            pending.future.set_exception(batches.another(outcome))
+        if not pending.done:
+            self._release(pending)
+            pending.answer(outcome)
 
     def _fail_all(self, error: errors.WarrenError) -> None:
-        for pending in self._live:
+        for pending in tuple(self._live):
             self._end(pending, error)
 
     def _sweep(self) -> None:
-        """End what is past its deadline, and watch for the leaving of clients that wait long."""
+        """End what is past its deadline."""
         self._sweeper = None
         now = time.monotonic()
-        for pending in self._live:
-            if now >= pending.expires_at:
-                self._end(pending, errors.DeadlineExceeded())
-            elif pending.watcher is None and pending.receive is not None and now - pending.arrived_at > SWEEP_S:
-                pending.watcher = self._loop.create_task(batches.watch_client(pending))
+        for pending in [one for one in self._live if now >= one.expires_at]:
+            self._end(pending, errors.DeadlineExceeded())
         if self._live:
             self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
 
@@ -241,11 +232,11 @@ class Coalescer:
             error: errors.WarrenError | None = None
             try:
                 state = await self._rpc.queue_state(topology.PREDICT)
-                self._nobody = None if state.consumers else errors.Unroutable("No predictor is running at the moment.")
-                error = self._nobody
+                self._nobody = "" if state.consumers else "No predictor is running at the moment."
+                error = errors.Unroutable(self._nobody) if self._nobody else None
             except errors.WarrenError as failure:
                 # Not remembered: the client itself knows when it is connected again.
-                self._nobody, error = None, failure
+                self._nobody, error = "", failure
             except Exception:
                 logs.log("probe.failed", level="ERROR", exc_info=True, queue=topology.PREDICT)
             if error is not None:

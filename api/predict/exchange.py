@@ -1,0 +1,224 @@
+"""One prediction from its headers to its answer, whichever door it came through.
+
+Between a door (``route`` for ASGI, ``lean`` on the connection itself) and the coalescer. A door
+brings headers and body, and takes status, fields and bytes back; every check, every error, the
+deadline, the metrics and the form of the answer are here, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import anyio.to_thread
+
+from api import bodies, headers, metrics, problems, refusals
+from api.predict import envelope
+from api.predict.batches import Answer, Outcome, Pending
+from api.predict.coalescer import Coalescer
+from wire import errors, logs
+from wire.settings import Settings
+
+PATH: Final = "/predict"
+"""Where predictions are asked for."""
+JSON: Final = b"application/json"
+"""The content type in and out."""
+
+_PROBLEM = problems.MEDIA_TYPE.encode()
+_INLINE_BYTES = 256 * 1024
+"""Bodies up to this are read at once; larger ones in a thread, so that other requests go on."""
+_MAX_HEADERS = 256
+
+RawHeaders = Mapping[bytes, bytes]
+"""A request's headers by lower-case name."""
+Field = tuple[bytes, bytes]
+"""One header of an answer."""
+
+
+class Predictions:
+    """What all exchanges of a replica share: limits, coalescer, counts, and the bytes being received."""
+
+    def __init__(self, settings: Settings, coalescer: Callable[[], Coalescer]) -> None:
+        """``coalescer`` is asked for at every request: it is made when the replica starts."""
+        self.body_bytes = settings.limits.predict_body_bytes
+        self.rows = settings.limits.predict_rows
+        self.limits = settings.predict
+        self.coalescer = coalescer
+        self.receiving_bytes = 0
+        self.reading: set[asyncio.Task[None]] = set()
+        self._counted: dict[int, Any] = {}
+        self._seconds = metrics.request_seconds.labels(PATH)
+
+    def count(self, status: int, seconds: float) -> None:
+        """One exchange has ended."""
+        counter = self._counted.get(status)
+        if counter is None:
+            counter = self._counted[status] = metrics.requests.labels(PATH, "POST", str(status))
+        counter.inc()
+        self._seconds.observe(seconds)
+
+
+class Exchange(Pending):
+    """One request and its answer. A door's subclass has ``respond``, and calls the rest in order."""
+
+    __slots__ = ("_deadline_s", "_ended", "_reserved_bytes", "_shared", "started_at")
+
+    def __init__(self, shared: Predictions, found: RawHeaders) -> None:
+        """``found`` are the request's headers."""
+        super().__init__(headers.request_id(found.get(b"x-request-id")))
+        self._shared = shared
+        self._ended = False
+        self._reserved_bytes = 0
+        self.started_at = time.monotonic()
+        metrics.in_flight.inc()
+
+    def respond(self, status: int, kind: bytes, fields: tuple[Field, ...], body: bytes) -> None:
+        """Send the answer: its status, content type, own fields and body; called at most once."""
+        raise NotImplementedError
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was answered, or its client has gone."""
+        return self._ended
+
+    # ------------------------------------------------------------------ what a door calls
+
+    def open(self, method: bytes, query_bytes: int, found: RawHeaders, count: int) -> bool:
+        """Check what stands before the body; False when that was answered with a refusal.
+
+        ``count`` is how many header lines there were.
+        """
+        try:
+            _check_request(method, query_bytes, found, count)
+            self._deadline_s = headers.timeout_s(found.get(b"x-request-timeout-ms"), self._shared.limits)
+            declared = _declared_bytes(found, self._shared.body_bytes)
+            if self._shared.receiving_bytes + declared > self._shared.limits.waiting_bytes:
+                raise errors.Overloaded
+        except errors.WarrenError as error:
+            self.refuse(error)
+            return False
+        self._shared.receiving_bytes += declared
+        self._reserved_bytes = declared
+        return True
+
+    def too_long(self, size_bytes: int) -> bool:
+        """Whether a body of this many bytes is over the limit; if so that was answered."""
+        if size_bytes <= self._shared.body_bytes:
+            return False
+        self.refuse(bodies.too_large(self._shared.body_bytes))
+        return True
+
+    def ask(self, raw: bytes) -> None:
+        """The body is here: read it and wait for the answer."""
+        self._received()
+        if len(raw) <= _INLINE_BYTES:
+            try:
+                self._submit(envelope.read(raw, self._shared.rows))
+            except Exception as error:
+                self._fail(error)
+        else:
+            task = asyncio.get_running_loop().create_task(self._ask_in_thread(raw))
+            self._shared.reading.add(task)
+            task.add_done_callback(self._shared.reading.discard)
+
+    def leave(self) -> None:
+        """The client has gone. Harmless when the answer was sent."""
+        if self._ended:
+            return
+        if self.held:
+            self._shared.coalescer().leave(self)
+        metrics.abandoned.inc()
+        self._end(metrics.CLIENT_LEFT)
+
+    # ------------------------------------------------------------------ inside
+
+    def answer(self, outcome: Outcome) -> None:
+        """The answer or the error of this request (batches.Pending)."""
+        if not isinstance(outcome, Answer):
+            self._fail(outcome)
+        elif not self._ended:
+            head = f'{{"model":"{self.asked.model}","version":{outcome.version},'.encode()
+            tail = f',"request_id":"{self.request_id}"}}'.encode()
+            timing = (b"server-timing", _timing(outcome, self.started_at))
+            self.respond(200, JSON, (timing,), b"".join((head, outcome.members, tail)))
+            self._end(200)
+
+    def refuse(self, error: errors.WarrenError) -> None:
+        """Answer with a problem document, unless there was an answer or the client left."""
+        if self._ended:
+            return
+        status = problems.status_of(error)
+        metrics.rejected.labels(error.code).inc()
+        level: logs.Level = "WARNING" if status == 500 else "DEBUG"
+        logs.log("predict.failed", level=level, request_id=self.request_id, code=error.code, status=status)
+        fields = tuple((name.encode(), value.encode()) for name, value in problems.extra_headers(error).items())
+        self.respond(status, _PROBLEM, fields, problems.document(error, self.request_id))
+        self._end(status)
+
+    async def _ask_in_thread(self, raw: bytes) -> None:
+        try:
+            asked = await anyio.to_thread.run_sync(envelope.read, raw, self._shared.rows)
+            if not self._ended:
+                self._submit(asked)
+        except Exception as error:
+            self._fail(error)
+
+    def _submit(self, asked: envelope.Asked) -> None:
+        self.expect(asked, self.started_at + self._deadline_s)
+        self._shared.coalescer().submit(self)
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, errors.WarrenError):
+            self.refuse(error)
+        else:
+            logs.log("predict.failed", level="ERROR", exc_info=error, request_id=self.request_id)
+            self.refuse(errors.InternalError())
+
+    def _received(self) -> None:
+        self._shared.receiving_bytes -= self._reserved_bytes
+        self._reserved_bytes = 0
+
+    def _end(self, status: int) -> None:
+        self._ended = True
+        self._received()
+        metrics.in_flight.dec()
+        self._shared.count(status, time.monotonic() - self.started_at)
+
+
+def _check_request(method: bytes, query_bytes: int, found: RawHeaders, count: int) -> None:
+    """What can be told from method and headers. Raises what ``refusals`` has."""
+    if method != b"POST":
+        raise refusals.MethodNotAllowed("POST")
+    if query_bytes > headers.MAX_TARGET_BYTES:
+        raise refusals.UriTooLong
+    size_bytes = sum(map(len, found)) + sum(map(len, found.values()))
+    if count > _MAX_HEADERS or size_bytes > headers.MAX_BYTES:
+        raise refusals.HeadersTooLarge
+    media = found.get(b"content-type", b"")
+    if media != JSON or b"content-encoding" in found:
+        bodies.check_json_type(media.decode("latin-1"), found.get(b"content-encoding", b"").decode("latin-1"))
+
+
+def _declared_bytes(found: RawHeaders, limit: int) -> int:
+    """How large the body may become. Raises refusals.LengthRequired and errors.TooLarge."""
+    length = found.get(b"content-length")
+    if length is None:
+        if b"transfer-encoding" not in found:
+            raise refusals.LengthRequired
+        return limit
+    if not length.isdigit() or len(length) > 20:
+        raise errors.MalformedBody("The Content-Length is not a number.")
+    if int(length) > limit:
+        raise bodies.too_large(limit)
+    return int(length)
+
+
+def _timing(answer: Answer, started_at: float) -> bytes:
+    """``Server-Timing`` in milliseconds (W3C Server Timing)."""
+    total_s = time.monotonic() - started_at
+    return (
+        f"queue;dur={answer.queue_s * 1000:.2f}, inference;dur={answer.inference_s * 1000:.2f}, "
+        f"total;dur={total_s * 1000:.2f}"
+    ).encode()
