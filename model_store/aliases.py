@@ -59,6 +59,30 @@ def read_alias(volume: Volume, model: str, alias: str) -> Alias:
     raise errors.NoSuchAlias(f"{model} has no alias {alias}")
 
 
+class Pointer:
+    """One alias that is read again and again: the path is built once, the content parsed when it differs.
+
+    Raises errors.BadName where the names can be none.
+    """
+
+    def __init__(self, volume: Volume, model: str, alias: str) -> None:
+        self._path = str(_path(volume, model, alias))
+        self._alias = alias
+        self._seen: tuple[bytes, int] = (b"", 0)
+
+    def version(self) -> int:
+        """The version the file names now; 0 where ``read_alias`` has to say what is the matter."""
+        try:
+            data = _read(self._path)
+            seen, version = self._seen
+            if data != seen:
+                version = _parse(data, self._alias).version
+                self._seen = (data, version)
+        except (OSError, errors.Corrupt):
+            return 0
+        return version
+
+
 def list_aliases(volume: Volume, model: str) -> list[Alias]:
     """Every alias of a model, by name; none for a model that is not there."""
     found = []
@@ -178,7 +202,7 @@ def _path(volume: Volume, model: str, alias: str) -> Path:
     return volume.aliases(model) / f"{names.check_alias(alias)}.json"
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path | str) -> bytes:
     return durable.read_small(path, _MAX_BYTES)
 
 

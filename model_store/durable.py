@@ -38,7 +38,7 @@ def write_file(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
-def read_small(path: Path, max_bytes: int) -> bytes:
+def read_small(path: Path | str, max_bytes: int) -> bytes:
     """At most ``max_bytes`` of a file, without following a link or waiting on a pipe. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:

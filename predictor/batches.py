@@ -7,8 +7,10 @@ the process that had it: the replica sends its requests once more, one by one.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -18,10 +20,16 @@ from predictor.loaded import LoadedVersion
 from predictor.references import References
 from wire import errors, frames, logs
 from wire.deadlines import Deadline
-from wire.server import Request
+from wire.server import Handler, Request
 
 MAX_REPLY_BYTES: Final = 11 * 1024 * 1024
 """Largest reply: with its frame it stays under RabbitMQ's 12 MiB."""
+
+QUICK_S: Final = 0.002
+"""Longest work on the thread that owns the connections: nobody notices what heartbeats wait for that long."""
+
+QUICK_BYTES: Final = 65_536
+"""Largest message done there: about what is decoded and answered in QUICK_S at the worst."""
 
 
 class _Times(NamedTuple):
@@ -32,13 +40,36 @@ class _Times(NamedTuple):
 
 
 class Batches:
-    """Answers batches; one is computed at a time, while another may be waiting for its version."""
+    """Answers batches.
+
+    Of those on the handler threads one is computed at a time, while another may be waiting for its
+    version; quick ones are computed where they arrive, beside it (docs/decisions/0015).
+    """
 
     def __init__(self, references: References, *, max_rows: int) -> None:
         """``max_rows`` bounds the rows of each request."""
         self._references = references
         self._max_rows = max_rows
         self._computing = threading.Lock()
+
+    def shortcut(self, request: Request) -> Handler | None:
+        """A handler for where the request arrived, when it will be done there within QUICK_S; or None.
+
+        That is a first delivery of few bytes for a version that is in memory, that onnxruntime
+        serves, and whose measured pace says so.
+        """
+        if request.kind != frames.BATCH_TYPE or request.redelivered or len(request.body) > QUICK_BYTES:
+            return None
+        header, blobs = frames.decode_batch(request.body)
+        version = self._references.at_hand(header.model, header.version, header.alias)
+        if version is None or version.runtime.kind != "onnx":
+            return None
+        begin = len(request.body) - sum(map(len, blobs))
+        # A row opens with a bracket or a brace; so does each request's list of them.
+        rows = request.body.count(b"[", begin) + request.body.count(b"{", begin) - len(blobs)
+        if version.pace.estimate_s(max(rows, 1)) > QUICK_S:
+            return None
+        return functools.partial(self._reply, version, header, blobs, time.monotonic())
 
     def handle(self, request: Request) -> None:
         """Answer one delivery. Raises what the whole batch fails with."""
@@ -53,10 +84,23 @@ class Batches:
         deadline = request.deadline or Deadline(arrived_at + max(map(_remaining_s, header.items), default=0.0))
         version = self._references.resolve(header.model, header.version, header.alias, deadline)
         with self._computing:
-            times = _Times(arrived_at, time.monotonic())
-            outcomes = self._answer(version, header, blobs, times)
+            self._reply(version, header, blobs, arrived_at, request)
+
+    def _reply(
+        self,
+        version: LoadedVersion,
+        header: frames.BatchHeader,
+        blobs: Sequence[memoryview],
+        arrived_at: float,
+        request: Request,
+    ) -> None:
+        times = _Times(arrived_at, time.monotonic())
+        cpu_s = time.thread_time()
+        outcomes = self._answer(version, header, blobs, times)
+        rows = sum(each.rows for each in outcomes if isinstance(each, Answer))
+        version.pace.note(max(rows, 1), time.thread_time() - cpu_s)
         request.reply_raw(_frame(version, outcomes, times), frames.REPLY_TYPE)
-        _count(outcomes, times)
+        _count(outcomes, rows, times)
 
     def _answer(
         self, version: LoadedVersion, header: frames.BatchHeader, blobs: Sequence[memoryview], times: _Times
@@ -106,9 +150,10 @@ def _frame(version: LoadedVersion, outcomes: Sequence[Outcome], times: _Times) -
     return frames.encode(frames.ReplyHeader(tuple(items), version.version, inference_us, queue_us), blobs)
 
 
-def _count(outcomes: Sequence[Outcome], times: _Times) -> None:
+def _count(outcomes: Sequence[Outcome], rows: int, times: _Times) -> None:
     metrics.inference_seconds.observe(time.monotonic() - times.started_at)
     metrics.waited_seconds.observe(times.started_at - times.arrived_at)
-    metrics.batch_rows.observe(sum(each.rows for each in outcomes if isinstance(each, Answer)))
-    for outcome in outcomes:
-        metrics.count_request("done" if isinstance(outcome, Answer) else outcome.code)
+    metrics.batch_rows.observe(rows)
+    ended = Counter("done" if isinstance(outcome, Answer) else outcome.code for outcome in outcomes)
+    for outcome, requests in ended.items():
+        metrics.count_requests(outcome, requests)

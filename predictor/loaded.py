@@ -7,7 +7,8 @@ that no request pays for any of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -16,6 +17,7 @@ import orjson
 from model_store import errors as store
 from model_store import runtime as runtimes
 from model_store.reading import Artefact
+from predictor.pace import Pace
 from tables.batch import Batch, number_table, text_table
 from tables.errors import BadSchema
 from tables.schema import Schema
@@ -32,7 +34,8 @@ class LoadedVersion:
     """A version that is ready.
 
     ``classes`` maps a class index to its JSON text (None for a regression); ``size_bytes`` is what
-    counts against the memory bound.
+    counts against the memory bound; ``pace`` says how long its batches take, measured at loading
+    and with every batch.
     """
 
     model: str
@@ -41,6 +44,7 @@ class LoadedVersion:
     runtime: runtimes.Runtime
     classes: dict[int, bytes] | None
     size_bytes: int
+    pace: Pace = field(default_factory=Pace)
 
 
 def prepare(artefact: Artefact) -> LoadedVersion:
@@ -55,8 +59,13 @@ def prepare(artefact: Artefact) -> LoadedVersion:
     classes = manifest.classes
     runtime = runtimes.load(artefact)
     runtimes.check_samples(runtime, artefact)
-    for rows in WARM_ROWS:
-        warm(runtime, empty_rows(schema, rows))
+    pace = Pace()
+    for count in WARM_ROWS:
+        rows = empty_rows(schema, count)
+        warm(runtime, rows)
+        started_at = time.thread_time()
+        warm(runtime, rows)
+        pace.note(count, time.thread_time() - started_at)
     return LoadedVersion(
         manifest.model,
         manifest.version,
@@ -64,6 +73,7 @@ def prepare(artefact: Artefact) -> LoadedVersion:
         runtime,
         None if classes is None else {at: orjson.dumps(name) for at, name in enumerate(classes)},
         runtime.size_bytes,
+        pace,
     )
 
 

@@ -41,6 +41,6 @@ fallbacks = telemetry.counter("predict_fallbacks", "Alarm: batches served by the
 _by_outcome = lru_cache(maxsize=64)(requests.labels)
 
 
-def count_request(outcome: str) -> None:
-    """Count one request's end; the label's child is kept, because this runs for every request."""
-    _by_outcome(outcome).inc()
+def count_requests(outcome: str, requests: int) -> None:
+    """Count the ends of some requests; the label's child is kept, because this runs for every batch."""
+    _by_outcome(outcome).inc(requests)

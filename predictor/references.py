@@ -8,7 +8,9 @@ serving, and an alarm says so.
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
+from functools import lru_cache
 
 from model_store import aliases, names
 from model_store.volume import Volume
@@ -27,6 +29,13 @@ MAX_GOOD = 4_096
 """Aliases whose last good version is remembered."""
 
 
+SLOW_LOOK_S = 0.02
+"""A look at the volume that takes longer is none for a thread that others wait for."""
+
+REST_S = 1.0
+"""Seconds after a slow look in which only the handler threads look."""
+
+
 class References:
     """Resolves what requests name. For any number of threads."""
 
@@ -37,6 +46,8 @@ class References:
         self._wait_s = REMOTE_WAIT_S if remote else 0.0
         self._lock = threading.Lock()
         self._good: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._pointers = lru_cache(maxsize=MAX_GOOD)(self._pointer)
+        self._look_again_at = 0.0
 
     def resolve(self, model: str, version: int, alias: str, deadline: Deadline) -> LoadedVersion:
         """The version to answer with. ``version`` 0 means ``alias``, and no alias means champion.
@@ -46,6 +57,26 @@ class References:
         if version:
             return self._get(model, version, deadline)
         return self._by_alias(model, alias or names.CHAMPION, deadline)
+
+    def at_hand(self, model: str, version: int, alias: str) -> LoadedVersion | None:
+        """The same without waiting: None unless the version is in memory and the volume answers promptly.
+
+        Looks at the volume as ``resolve`` does, so a moved alias is obeyed at once.
+        """
+        started_at = time.monotonic()
+        if started_at < self._look_again_at:
+            return None
+        key = (model, alias or names.CHAMPION)
+        named = version or self._pointers(key).version()
+        loaded = self._registry.at_hand(model, named) if named else None
+        if time.monotonic() - started_at > SLOW_LOOK_S:
+            self._look_again_at = time.monotonic() + REST_S
+        if loaded is not None and not version:
+            self._remember(key, named)
+        return loaded
+
+    def _pointer(self, key: tuple[str, str]) -> aliases.Pointer:
+        return aliases.Pointer(self._volume, *key)
 
     def _get(self, model: str, version: int, deadline: Deadline) -> LoadedVersion:
         wait_s = min(self._wait_s, deadline.remaining_s / 2)

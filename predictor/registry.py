@@ -106,6 +106,20 @@ class Registry:
             return _outcome(running, deadline)
         return self._load(key, place, mine, min(wait_s, deadline.remaining_s))
 
+    def at_hand(self, model: str, version: int) -> LoadedVersion | None:
+        """The version if it is in memory and still the one on the volume; waits for nobody."""
+        key = (model, version)
+        entry = self._entries.get(key)
+        if entry is None or entry.place.stamp() != entry.stamp or not self._lock.acquire(blocking=False):
+            return None
+        try:
+            if self._entries.get(key) is not entry:
+                return None
+            self._entries.move_to_end(key)
+        finally:
+            self._lock.release()
+        return entry.loaded
+
     def announced(self, model: str, version: int, deadline: Deadline, *, wait_s: float) -> LoadedVersion:
         """The same for a version that was just published: what failed before is tried again."""
         with self._lock:

@@ -49,7 +49,9 @@ class PredictorService:
         self._server = RpcServer(config.broker, "predictor", "predictor")
         prefetch = config.predict.prefetch
         # As many threads as batches held: one computes while another waits for a version to load.
-        self._server.serve(topology.PREDICT, batches.handle, prefetch=prefetch, threads=prefetch)
+        self._server.serve(
+            topology.PREDICT, batches.handle, prefetch=prefetch, threads=prefetch, shortcut=batches.shortcut
+        )
         self._server.serve(topology.MODELS, reads.handle, prefetch=READS_PREFETCH)
         self._server.subscribe(topology.ANNOUNCE, announcements.handle)
         self._presence = Presence(self._server, self.predictor_id, config.predict.presence_s)

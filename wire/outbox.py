@@ -72,7 +72,13 @@ class Outbox:
         self.closing = False
 
     def submit(self, action: Callable[[], None]) -> None:
-        """From any thread: run ``action`` on the I/O thread, in order; several share one wake-up."""
+        """From any thread: run ``action`` on the I/O thread, in order; several share one wake-up.
+
+        On the I/O thread itself it runs at once.
+        """
+        if self._io.here:
+            action()
+            return
         self._actions.append(action)
         if not self._woken:
             self._woken = True

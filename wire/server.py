@@ -1,8 +1,9 @@
 """The RPC server: from the broker's queues to a service's handlers, and their answers back.
 
 Comes in: requests from shared queues and from fanout exchanges. Goes out: whatever the handlers
-return, or the error they raise. One thread owns both connections (one consumes, one publishes)
-and nothing else; handlers run on threads of their own. Connections come back by themselves.
+return, or the error they raise. One thread owns both connections (one consumes, one publishes);
+handlers run on threads of their own, but for what takes only milliseconds. Connections come back
+by themselves.
 
 Shutdown, in this order and nowhere else: stop taking, finish, reply, acknowledge, close.
 """
@@ -23,7 +24,7 @@ from wire.deadlines import Deadline
 from wire.io_thread import IoThread
 from wire.outbox import Outbox, Outgoing
 from wire.requests import Request
-from wire.subscriptions import Handler, InboxSource, Source, Subscription
+from wire.subscriptions import Handler, InboxSource, Shortcut, Source, Subscription
 
 __all__ = ["Handler", "Request", "RpcServer", "Subscription"]
 
@@ -54,15 +55,18 @@ class RpcServer:
         self._ready = threading.Event()
         self._moved = asyncio.Event()
 
-    def serve(self, queue: str, handler: Handler, *, prefetch: int, threads: int = 1) -> Subscription:
+    def serve(
+        self, queue: str, handler: Handler, *, prefetch: int, threads: int = 1, shortcut: Shortcut | None = None
+    ) -> Subscription:
         """Work on a shared queue: ``prefetch`` requests are held here, ``threads`` worked on at once.
 
         The handler's Message is the reply; None means it replied by itself, or nobody asked. A
         WarrenError it raises travels as messages.Failure; MalformedBody also sends a copy of the
         request to the dead-letter exchange; anything else travels as InternalError and its
-        traceback is logged. Requests whose deadline has passed never reach it.
+        traceback is logged. Requests whose deadline has passed never reach it. ``shortcut`` picks
+        the requests that are handled where they arrive, without a change of threads.
         """
-        return self._add(Source(queue), handler, prefetch, threads)
+        return self._add(Source(queue), handler, prefetch, threads, shortcut)
 
     def subscribe(self, exchange: str, handler: Handler, *, threads: int = 1) -> Subscription:
         """Take what is sent to a fanout exchange, on a queue of this process's own, while connected."""
@@ -168,7 +172,9 @@ class RpcServer:
         else:
             self._ready.clear()
 
-    def _add(self, source: Source, handler: Handler, prefetch: int, threads: int) -> Subscription:
+    def _add(
+        self, source: Source, handler: Handler, prefetch: int, threads: int, shortcut: Shortcut | None = None
+    ) -> Subscription:
         subscription = Subscription(
             self._outbox,
             source,
@@ -177,6 +183,7 @@ class RpcServer:
             threads=threads,
             longest_pause_s=self._broker.reconnect_max_s,
             changed=self._show,
+            shortcut=shortcut,
         )
         self._subscriptions.append(subscription)
         return subscription

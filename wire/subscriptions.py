@@ -1,7 +1,8 @@
 """What a server consumes: from one queue of the broker to the threads that work on it.
 
 Comes in: deliveries, on the I/O thread. Goes out: calls of the handler, on threads of its own,
-so that computing never delays a heartbeat. Each subscription has a channel to itself, so that
+so that computing never delays a heartbeat; but what a service knows to take only milliseconds is
+done where it arrived (docs/decisions/0015). Each subscription has a channel to itself, so that
 what the broker refuses on one (a missing queue closes the channel, 404) leaves the others alone.
 """
 
@@ -25,6 +26,11 @@ from wire.requests import Request
 Handler: TypeAlias = Callable[[Request], messages.Message | None]
 """Works on one request; its answer, or None where it replied by itself or nobody asked."""
 
+Shortcut: TypeAlias = Callable[[Request], Handler | None]
+"""Asked on the I/O thread about every request: a handler to call right there, because it ends within
+a few milliseconds and waits for nobody, or None, and the request goes to the handler's threads. It
+changes nothing; where it raises, the threads meet the same error and report it."""
+
 INBOX_BOUND = 10_000
 """Messages an inbox queue holds; the oldest go first when its process does not keep up."""
 
@@ -44,6 +50,7 @@ class Subscription:
         threads: int,
         longest_pause_s: float,
         changed: Callable[[], None],
+        shortcut: Shortcut | None = None,
     ) -> None:
         self._outbox = outbox
         self._source = source
@@ -51,6 +58,7 @@ class Subscription:
         self._prefetch = prefetch
         self._longest_pause_s = longest_pause_s
         self._changed = changed
+        self._shortcut = shortcut
         self._state: _State = "closed"
         self._wanted = True
         self._draining = False
@@ -174,28 +182,40 @@ class Subscription:
         self._changed()
 
     def _on_message(self, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
-        self._waiting.put(Request(self._outbox, channel, method, properties, body))
+        request = Request(self._outbox, channel, method, properties, body)
+        handler: Handler | None = None
+        if self._shortcut is not None:
+            with contextlib.suppress(Exception):
+                handler = self._shortcut(request)
+        if handler is None:
+            self._waiting.put(request)
+        else:
+            self._begin(request, handler)
 
     # ------------------------------------------------------------------ on the handler threads
 
     def _work(self) -> None:
         while (request := self._waiting.get()) is not None:
-            if request.stale:
-                continue
-            if request.deadline is not None and request.deadline.expired:
-                telemetry.rpc_expired.labels(self._source.name).inc()
-                request.ack()
-            elif self._draining and request.deadline is None:
-                request.give_back()
-            else:
-                self._handle(request)
+            if not request.stale:
+                self._begin(request, self._handler)
 
-    def _handle(self, request: Request) -> None:
+    # ------------------------------------------------------------------ on either
+
+    def _begin(self, request: Request, handler: Handler) -> None:
+        if request.deadline is not None and request.deadline.expired:
+            telemetry.rpc_expired.labels(self._source.name).inc()
+            request.ack()
+        elif self._draining and request.deadline is None:
+            request.give_back()
+        else:
+            self._handle(request, handler)
+
+    def _handle(self, request: Request, handler: Handler) -> None:
         token = logs.request_id_var.set(request.request_id)
         outcome = "done"
         reply: messages.Message | None
         try:
-            reply = self._handler(request)
+            reply = handler(request)
         except errors.WarrenError as error:
             outcome, reply = error.code, messages.Failure(error=error.to_body())
             if isinstance(error, errors.MalformedBody):
@@ -205,7 +225,7 @@ class Subscription:
             logs.log("rpc.failed", level="ERROR", exc_info=True, queue=self._source.name, kind=request.kind)
         finally:
             logs.request_id_var.reset(token)
-        telemetry.rpc_handled.labels(self._source.name, outcome).inc()
+        telemetry.count_handled(self._source.name, outcome)
         request.finish(reply)
 
     def _dead_letter(self, request: Request, error: errors.MalformedBody) -> None:

@@ -86,6 +86,16 @@ def observe_rpc(queue: str, seconds: float) -> None:
     _rpc_seconds(queue).observe(seconds)
 
 
+@lru_cache(maxsize=1024)
+def _rpc_handled(queue: str, outcome: str) -> Counter:
+    return rpc_handled.labels(queue, outcome)
+
+
+def count_handled(queue: str, outcome: str) -> None:
+    """Count one request a server worked on; outcomes are ``done`` and the codes of errors, so they are few."""
+    _rpc_handled(queue, outcome).inc()
+
+
 def render() -> tuple[bytes, str]:
     """The metrics as Prometheus text, and its content type."""
     return exposition.generate_latest(REGISTRY), exposition.CONTENT_TYPE_PLAIN_0_0_4

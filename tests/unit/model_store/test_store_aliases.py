@@ -174,6 +174,19 @@ def test_an_alias_replaced_under_a_readers_hands_is_read_again(three: Store, mon
         aliases.read_alias(three.volume, "iris", "champion")
 
 
+def test_a_pointer_reads_the_alias_anew_every_time(three: Store) -> None:
+    pointer = aliases.Pointer(three.volume, "iris", "champion")
+    assert pointer.version() == 0
+    for version in (1, 2, 2):
+        move(three, version)
+        assert pointer.version() == version
+    path = three.volume.aliases("iris") / "champion.json"
+    path.write_bytes(b"{}")
+    assert pointer.version() == 0
+    path.unlink()
+    assert pointer.version() == 0
+
+
 def test_a_disk_error_is_not_a_missing_alias(three: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     move(three, 1)
 

@@ -291,3 +291,31 @@ async def test_a_connection_lost_while_draining_still_ends_the_threads(
     go.set()
     await stopping
     call.cancel()
+
+
+async def test_a_shortcut_picks_what_is_handled_where_it_arrives(memory: MemoryBroker, client: AsyncRpcClient) -> None:
+    where: list[tuple[bytes, str]] = []
+
+    def handle(request: Request) -> messages.Message:
+        where.append((request.body, threading.current_thread().name))
+        return messages.Deleted()
+
+    def shortcut(request: Request) -> Any:
+        if request.body == b"odd":
+            raise ValueError
+        return handle if request.body == b"quick" else None
+
+    server = memory.server("predictor", "server")
+    server.serve(topology.PREDICT, handle, prefetch=1, shortcut=shortcut)
+    server.start()
+    assert server.wait_ready(5)
+    for body in (b"quick", b"slow", b"odd"):
+        await client.call_raw(topology.PREDICT, body, "k", deadline=Deadline.after(5))
+    with pytest.raises(errors.DeadlineExceeded):
+        await client.call_raw(topology.PREDICT, b"quick", "k", deadline=Deadline.after(0))
+    await asyncio.to_thread(server.stop, 5)
+    assert where == [
+        (b"quick", "server-server"),
+        (b"slow", f"{topology.PREDICT}-0"),
+        (b"odd", f"{topology.PREDICT}-0"),
+    ]
