@@ -108,6 +108,9 @@ def test_models_and_versions_are_listed_with_metrics_and_lineage(trained: Json, 
     assert manifest["dataset"]["id"] == trained["dataset"]["dataset_id"]
     assert manifest["estimator"] == "LogisticRegression"
     assert manifest["runtime"] in ("onnx", "skops")
+    report = manifest["runtime_report"]
+    assert report["reason"]
+    assert set(report["speed"]["microseconds_by_rows"][manifest["runtime"]]) == {"1", "100", "10000"}
 
 
 def test_rolling_back_serves_the_version_before_at_once(trained: Json, client: Client) -> None:

@@ -70,7 +70,7 @@ def compile_pipeline(
         if report["speed"]["ratio"] >= 1:
             report["reason"] = "proven equal to the pipeline, and the cheaper one"
             return Compiled("onnx", data, None, samples.record(runtime, rows.numbers, rows.texts), report, runtime)
-    return _skops(pipeline, native, rows, report, graph)
+    return _skops(pipeline, native, rows, report, graph, limits)
 
 
 def _check_classes(pipeline: Any, classes_count: int | None) -> None:
@@ -143,14 +143,29 @@ def _attempt(
 
 def _speeds(graph: Runtime, native: Runtime, rows: Rows, limits: Limits) -> dict[str, Any]:
     ours, theirs = speed.measure(graph, rows, limits.measure_s), speed.measure(native, rows, limits.measure_s)
-    named = {
-        kind: {str(size): time_us for size, time_us in one.items()} for kind, one in (("onnx", ours), ("skops", theirs))
-    }
+    named = {"onnx": _by_rows(ours), "skops": _by_rows(theirs)}
     return {"microseconds_by_rows": named, "ratio": round(speed.ratio(ours, theirs), 2), "rule": speed.RULE}
 
 
+def _by_rows(measured: speed.Speed) -> dict[str, float]:
+    return {str(size): time_us for size, time_us in measured.items()}
+
+
+def _native_speed(native: Runtime, rows: Rows, limits: Limits) -> dict[str, Any]:
+    """There is no choice, but who reads the manifest wants to know what a call costs."""
+    try:
+        return {"microseconds_by_rows": {"skops": _by_rows(speed.measure(native, rows, limits.measure_s))}}
+    except Exception as error:  # an estimator may need more memory for 10,000 rows than there is
+        return {"outcome": _sentence(error)}
+
+
 def _skops(
-    pipeline: Any, native: Runtime, rows: Rows, report: dict[str, Any], graph: tuple[bytes, OnnxRuntime] | None
+    pipeline: Any,
+    native: Runtime,
+    rows: Rows,
+    report: dict[str, Any],
+    graph: tuple[bytes, OnnxRuntime] | None,
+    limits: Limits,
 ) -> Compiled:
     """Serve the pipeline itself, if a predictor would load it; else the graph, however slow."""
     begin = time.monotonic()
@@ -165,6 +180,8 @@ def _skops(
         report["reason"] = f"scikit-learn is faster, but the pipeline cannot be stored: {_sentence(error)}"
         return Compiled("onnx", graph[0], None, samples.record(graph[1], rows.numbers, rows.texts), report, graph[1])
     report["seconds"]["skops"] = _since(begin)
+    if graph is None:
+        report["speed"] = _native_speed(native, rows, limits)
     report.setdefault("reason", "a graph was proven equal, but scikit-learn is the cheaper one")
     return Compiled("skops", None, data, samples.record(serving, rows.numbers, rows.texts), report, serving)
 

@@ -37,21 +37,6 @@ def _compiled(model: Any, target: Any = TWO, limits: Limits = QUICK) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("name", "params", "columns"),
-    [
-        ("LogisticRegression", {}, 4),
-        ("RandomForestClassifier", {"n_estimators": 100}, 30),
-        ("GradientBoostingClassifier", {"n_estimators": 200}, 8),
-    ],
-)
-def test_the_benchmark_models_on_numbers_compile(name: str, params: dict[str, Any], columns: int) -> None:
-    random = np.random.default_rng(0)
-    numbers = random.normal(size=(500, columns))
-    target = (numbers @ random.normal(size=columns) > 0).astype(int)
-    _check_served_as_a_graph(name, params, Batch(numbers, np.empty((500, 0), dtype=object)), target)
-
-
-@pytest.mark.parametrize(
     "name",
     [
         "LogisticRegression",
@@ -88,7 +73,9 @@ def test_the_report_goes_into_a_manifest_and_says_what_was_proven_and_measured()
     report = json.loads(json.dumps(compiled.report))
     assert report["attempts"][-1]["outcome"] == "proven"
     assert report["attempts"][-1]["proof"]["batch_sizes"] >= 20
-    assert set(report["speed"]["microseconds_by_rows"]["onnx"]) == {"1", "100", "10000"}
+    measured = report["speed"]["microseconds_by_rows"]
+    assert set(measured["onnx"]) == set(measured["skops"]) == {"1", "100", "10000"}
+    assert all(time_us > 0 for one in measured.values() for time_us in one.values())
     assert "cheaper" in report["reason"]
 
 
@@ -111,7 +98,20 @@ def test_what_does_not_compile_is_served_by_scikit_learn_with_the_reason() -> No
     compiled = _compiled(KNeighborsClassifier(algorithm="ball_tree", metric="chebyshev"))
     assert compiled.runtime == "skops"
     assert compiled.report["reason"].startswith("not compiled")
+    assert set(compiled.report["speed"]["microseconds_by_rows"]["skops"]) == {"1", "100", "10000"}
     assert all(attempt["outcome"] != "proven" for attempt in compiled.report["attempts"])
+
+
+def test_a_pipeline_that_cannot_take_ten_thousand_rows_is_served_without_its_speed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: Any) -> Any:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(speed, "measure", full)
+    compiled = _compiled(KNeighborsClassifier(algorithm="ball_tree", metric="chebyshev"))
+    assert compiled.runtime == "skops"
+    assert compiled.report["speed"] == {"outcome": "MemoryError: no room"}
 
 
 def test_any_error_of_a_converter_is_a_reason_and_not_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
