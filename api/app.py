@@ -9,14 +9,15 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.types import Receive, Scope, Send
 
 from api import lifespan, openapi, problems
 from api.edge import Edge
 from api.predict import route
 from api.predict.exchange import PATH, Predictions
-from api.routes import datasets, docs, health, jobs, models, train
+from api.routes import datasets, docs, health, jobs, keys, models, train
+from api.state import current_caller
 from wire.settings import Settings, load
 
 API_VERSION = "1"
@@ -41,6 +42,7 @@ class Gateway(FastAPI):
             openapi_url=None,
             redirect_slashes=False,
             lifespan=self._living,
+            dependencies=[Depends(current_caller)],
         )
         self.settings = settings
         self.predictions = Predictions(settings, lambda: self.state.gateway.coalescer)
@@ -56,7 +58,7 @@ class Gateway(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, made once."""
         if self.openapi_schema is None:
-            self.openapi_schema = openapi.document(self, {PATH: route.described()})
+            self.openapi_schema = openapi.document(self, {PATH: route.described()}, keys=self.settings.api.keys)
         return self.openapi_schema
 
     def _living(self, _app: FastAPI) -> AbstractAsyncContextManager[None]:
@@ -68,6 +70,6 @@ def create_app(settings: Settings | None = None) -> Gateway:
     app = Gateway(settings or load())
     problems.install(app)
     app.add_middleware(Edge)
-    for module in (train, jobs, datasets, models, health, docs):
+    for module in (train, jobs, datasets, models, keys, health, docs):
         app.include_router(module.router)
     return app

@@ -17,6 +17,8 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 
 from api import problems, refusals
+from api.keys import describing
+from api.keys.policies import policy_of
 from wire import errors
 
 JSON = "application/json"
@@ -49,6 +51,8 @@ OF_MODELS: Problems = (*OF_RPC, errors.BadInput, errors.ModelNotFound)
 """What every call about one model may answer."""
 OF_VERSIONS: Problems = (*OF_MODELS, errors.VersionNotFound)
 """What every call about one version may answer."""
+OF_KEYS: Problems = (errors.Unauthenticated, errors.Forbidden, errors.LedgerUnavailable)
+"""What every call that needs a key may answer."""
 OF_LEDGER: Problems = (errors.LedgerUnavailable,)
 """What every call that reads or writes the ledger may answer."""
 
@@ -151,20 +155,23 @@ def problem_answers(kinds: Iterable[type[errors.WarrenError]]) -> dict[int, dict
     }
 
 
-def document(app: FastAPI, raw_paths: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def document(app: FastAPI, raw_paths: Mapping[str, Mapping[str, Any]], *, keys: str = "off") -> dict[str, Any]:
     """The whole document of an application.
 
     ``raw_paths`` are the path items of calls that are no FastAPI routes, with operations as
-    ``raw_operation`` makes them.
+    ``raw_operation`` makes them; ``keys`` is the setting ``api.keys``.
     """
     page = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     page["paths"] = {**{path: dict(item) for path, item in raw_paths.items()}, **page.get("paths", {})}
     schemas: dict[str, Any] = page.get("components", {}).get("schemas", {})
-    for item in page["paths"].values():
+    refused = problem_answers(OF_KEYS)
+    for path, item in page["paths"].items():
         for method, described in item.items():
             schemas |= described.get(_COMPONENTS, {})
-            item[method] = _finished(described)
-    page["components"] = {"schemas": {name: schemas[name] for name in sorted(schemas) if name not in _FASTAPIS_OWN}}
+            policy = policy_of(method.upper(), path)
+            item[method] = describing.guarded(_finished(described), policy, refused, required=keys == "required")
+    shown = {name: schemas[name] for name in sorted(schemas) if name not in _FASTAPIS_OWN}
+    page["components"] = {"schemas": shown, "securitySchemes": describing.SCHEMES}
     return page
 
 

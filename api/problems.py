@@ -29,6 +29,8 @@ STATUS: dict[str, int] = {
     "bad_input": 422,
     "malformed_body": 400,
     "too_large": 413,
+    "unauthenticated": 401,
+    "forbidden": 403,
     "not_found": 404,
     "model_not_found": 404,
     "version_not_found": 404,
@@ -56,8 +58,6 @@ STATUS: dict[str, int] = {
     "length_required": 411,
     "uri_too_long": 414,
     "headers_too_large": 431,
-    "unauthorized": 401,
-    "forbidden": 403,
 }
 """Error code to HTTP status. A code that is not here is a defect and answers 500."""
 
@@ -122,7 +122,8 @@ def _within_bound(problem: Problem) -> bytes:
 
 
 def extra_headers(error: errors.WarrenError) -> dict[str, str]:
-    """The headers an error brings: Retry-After in whole seconds (429, 503), Allow (405).
+    """The headers an error brings: Retry-After in whole seconds (429, 503), Allow (405), the
+    scheme of keys (401).
 
     The seconds are drawn from 1 to 3 so that refused clients do not all come back together.
     """
@@ -131,8 +132,8 @@ def extra_headers(error: errors.WarrenError) -> dict[str, str]:
         headers["retry-after"] = str(random.randint(1, 3))  # noqa: S311 - jitter, not a secret
     if isinstance(error, refusals.MethodNotAllowed) and error.allow:
         headers["allow"] = error.allow
-    if error.code == "unauthorized":
-        headers["www-authenticate"] = "Bearer"
+    if error.code == "unauthenticated":
+        headers["www-authenticate"] = 'Bearer realm="warren"'
     return headers
 
 

@@ -41,15 +41,3 @@ class HeadersTooLarge(errors.Answered):
     """The headers of this request are too large."""
 
     code = "headers_too_large"
-
-
-class Unauthorized(errors.Answered):
-    """This call needs a valid key."""
-
-    code = "unauthorized"
-
-
-class Forbidden(errors.Answered):
-    """The key does not allow this call."""
-
-    code = "forbidden"

@@ -1,7 +1,8 @@
 """What a replica has while it runs, and how its routes get it.
 
 Made in the application's lifespan, handed to every route as ``StateDep``; ``CallerDep`` is who
-asks. Nothing here decides anything.
+asks. Every route depends on ``current_caller``, whether it uses the caller or not, so that none
+is open that ``api.keys.policies`` doesn't open.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.keys.callers import ANY, LOCAL, NOBODY, SCOPES, Caller
+from api.keys.keyring import Keyring
+from api.keys.policies import policy_of
+from api.keys.trail import Trail
 from api.ledger import Ledger
 from api.predict.coalescer import Coalescer
 from api.presence import Consumers
 from wire.async_client import AsyncRpcClient
 from wire.settings import Settings
 
-SCOPES = frozenset({"predict", "train", "admin"})
-"""Everything a caller may be allowed."""
+__all__ = ["LOCAL", "SCOPES", "Caller", "CallerDep", "State", "StateDep", "current_caller", "current_state"]
 
 
 @dataclass
@@ -28,7 +32,8 @@ class State:
 
     ``stopping`` is set when the process is told to end, before connections are drained: long
     answers (event streams) watch it and end by themselves. ``migrated`` is set once the ledger
-    has its newest schema. ``consumers`` tells whether anybody serves a queue.
+    has its newest schema. ``consumers`` tells whether anybody serves a queue. ``keyring`` knows who
+    may call, ``trail`` keeps who changed what.
     """
 
     settings: Settings
@@ -38,38 +43,34 @@ class State:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     migrated: asyncio.Event = field(default_factory=asyncio.Event)
     consumers: Consumers = field(init=False)
+    keyring: Keyring = field(init=False)
+    trail: Trail = field(init=False)
 
     def __post_init__(self) -> None:
         """Make what follows from the rest."""
         self.consumers = Consumers(self.rpc)
+        self.keyring = Keyring(self.settings, self.ledger.keys, self.migrated)
+        self.trail = Trail(self.ledger.audit)
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Who asks: the owner's name and what it may do."""
-
-    owner: str
-    scopes: frozenset[str]
-
-    @property
-    def sees(self) -> str | None:
-        """Whose jobs and datasets this caller sees: its own; None, everybody's, for an admin."""
-        return None if "admin" in self.scopes else self.owner
-
-
-LOCAL = Caller("local", SCOPES)
-"""Everybody, on a gateway that listens on loopback only and needs no key."""
-
-
-def current_state(request: Request) -> State:
+async def current_state(request: Request) -> State:
     """The state of the replica that serves this request."""
     state: State = request.app.state.gateway
     return state
 
 
-def current_caller() -> Caller:
-    """Who sent this request."""
-    return LOCAL
+async def current_caller(request: Request) -> Caller:
+    """Who sent this request, if it may make this call.
+
+    Raises errors.Unauthenticated, errors.Forbidden and errors.LedgerUnavailable.
+    """
+    if request.app.settings.api.keys == "off":
+        return LOCAL
+    needed = policy_of(request.method, request.scope["route"].path)
+    if needed == "open":
+        return NOBODY
+    state = await current_state(request)
+    return await state.keyring.ask(dict(request.scope["headers"]), ANY if needed == "any" else needed)
 
 
 StateDep = Annotated[State, Depends(current_state)]

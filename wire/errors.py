@@ -7,6 +7,8 @@ The tree::
     │   ├── BadInput             bad_input            a value has the wrong shape or meaning
     │   ├── MalformedBody        malformed_body       the bytes are not the format they claim
     │   ├── TooLarge             too_large            over a stated limit
+    │   ├── Unauthenticated      unauthenticated      no key, or none that counts
+    │   ├── Forbidden            forbidden            the key does not allow this
     │   ├── NotFound             not_found
     │   │   ├── ModelNotFound    model_not_found
     │   │   ├── VersionNotFound  version_not_found
@@ -103,6 +105,18 @@ class TooLarge(Answered):
     """The input is over a limit."""
 
     code = "too_large"
+
+
+class Unauthenticated(Answered):
+    """This call needs a valid API key."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(Answered):
+    """This API key does not allow this call."""
+
+    code = "forbidden"
 
 
 class NotFound(Answered):

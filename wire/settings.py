@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from wire import exposure
 
 _MIB = 1024 * 1024
 
@@ -67,10 +70,24 @@ class Api(Section):
     """Address a replica listens on."""
     port: int = Field(8000, ge=0, le=65535)
     """TCP port a replica listens on."""
+    keys: Literal["off", "required"] = "off"
+    """``required``: every call but the documentation and the health of a replica needs an API key. ``off`` only
+    where nobody else can call: with it, an address that is not loopback stops the process at its start."""
     replica: str = "api"
     """This replica's name in logs and metrics."""
     keep_alive_s: int = Field(75, ge=1)
     """Seconds an idle connection is kept; above Nginx's 30, so that Nginx closes first and no request is cut off."""
+
+
+class Keys(Section):
+    """API keys, where ``api.keys`` is ``required``."""
+
+    refresh_s: float = Field(2.0, gt=0, le=4)
+    """Seconds between two looks at the ledger: a revoked key stops working on every replica after at most these."""
+    stale_s: float = Field(300.0, gt=0)
+    """Seconds a replica goes on accepting the keys it knows while the ledger is away; afterwards 503."""
+    days: int = Field(365, ge=1, le=3650)
+    """Days a key lives when its making names no number."""
 
 
 class Ledger(Section):
@@ -174,6 +191,8 @@ class Retention(Section):
     """Days an ended job and its events are kept."""
     datasets_days: float = Field(30, gt=0)
     """Days an unused dataset is kept."""
+    audit_days: float = Field(365, gt=0)
+    """Days an entry of the audit log is kept, and a key that was revoked or has expired."""
     sweep_s: float = Field(3600, gt=0)
     """Seconds between two sweeps."""
 
@@ -194,17 +213,38 @@ class Paths(Section):
 class Settings(BaseSettings):
     """The root of the tree."""
 
-    model_config = SettingsConfigDict(env_prefix="WARREN_", env_nested_delimiter="__", extra="ignore", frozen=True)
+    # Without the input in errors: a database URL may hold a password.
+    model_config = SettingsConfigDict(
+        env_prefix="WARREN_", env_nested_delimiter="__", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     broker: Broker = Broker()
     process: Process = Process()
     api: Api = Api()
+    keys: Keys = Keys()
     ledger: Ledger = Ledger()
     limits: Limits = Limits()
     predict: Predict = Predict()
     train: Train = Train()
     retention: Retention = Retention()
     paths: Paths = Paths()
+
+    @model_validator(mode="after")
+    def _nobody_unknown_gets_in(self) -> Self:
+        objection = exposure.objection(self.api.host, self.api.keys, self._passwords())
+        if objection:
+            raise ValueError(objection)
+        return self
+
+    def _passwords(self) -> dict[str, str]:
+        """The passwords of this process by the settings they come from; only read where others can call."""
+        if exposure.is_loopback(self.api.host):
+            return {}
+        broker = "guest" if self.broker.password_file is None else exposure.read(self.broker.password_file)
+        ledger = exposure.password_of(self.ledger.url)
+        if self.ledger.password_file is not None:
+            ledger = exposure.read(self.ledger.password_file)
+        return {"WARREN_BROKER__PASSWORD_FILE": broker, "WARREN_LEDGER__PASSWORD_FILE": ledger}
 
 
 @lru_cache(maxsize=1)

@@ -25,7 +25,7 @@ INSPECT_S = 300.0
 
 
 class Sweeper:
-    """Forgets old jobs, their events and unused datasets."""
+    """Forgets old jobs, their events, unused datasets, ended keys and old entries of the audit log."""
 
     def __init__(self, ledger: Ledger, folder: DatasetFolder, retention: settings.Retention) -> None:
         self._ledger = ledger
@@ -44,8 +44,19 @@ class Sweeper:
         for dataset_id in self._ledger.datasets.unknown(self._folder.ids()):
             self._ledger.datasets.discard(dataset_id, partial(self._folder.remove, dataset_id))
         self._folder.empty_trash()
-        if jobs or datasets:
-            logs.log("retention.swept", jobs=jobs, datasets=len(datasets))
+        deeds = self._forget_deeds()
+        if jobs or datasets or deeds:
+            logs.log("retention.swept", jobs=jobs, datasets=len(datasets), audit=deeds)
+
+    def _forget_deeds(self) -> int:
+        """Old entries of the audit log, and keys that ended before them; how many entries."""
+        before_ms = now_ms() - int(self._retention.audit_days * _DAY_MS)
+        while self._ledger.keys.forget(before_ms=before_ms, limit=_BATCH):
+            pass
+        deeds = 0
+        while forgotten := self._ledger.audit.forget(before_ms=before_ms, limit=_BATCH):
+            deeds += forgotten
+        return deeds
 
 
 class Describer:

@@ -1,4 +1,4 @@
-"""The job ledger: one source of truth for jobs and datasets, in SQL.
+"""The job ledger: one source of truth for jobs, datasets, API keys and who changed what, in SQL.
 
 Between the routes and workers on one side and SQLite or PostgreSQL on the other. Celery carries
 work and is never asked for the truth; every state change here is one conditional UPDATE.
@@ -10,9 +10,11 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from api.ledger import migrating, retention
+from api.ledger.audit import Audit
 from api.ledger.database import Database
 from api.ledger.datasets import Datasets
 from api.ledger.jobs import Jobs
+from api.ledger.keys import Keys
 from api.ledger.leases import Leases
 from api.ledger.watching import Watching
 from wire import settings
@@ -21,7 +23,7 @@ __all__ = ["Ledger"]
 
 
 class Ledger:
-    """The ledger of one process: ``jobs``, ``leases``, ``watching`` and ``datasets``.
+    """The ledger of one process: ``jobs``, ``leases``, ``watching``, ``datasets``, ``keys`` and ``audit``.
 
     Every method raises errors.LedgerUnavailable when the database cannot be reached in time.
     """
@@ -32,6 +34,8 @@ class Ledger:
         self.leases = Leases(self._database)
         self.watching = Watching(self._database)
         self.datasets = Datasets(self._database)
+        self.keys = Keys(self._database)
+        self.audit = Audit(self._database)
 
     def migrate(self) -> None:
         """Bring the database to the newest schema; processes that start together take turns."""

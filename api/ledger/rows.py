@@ -22,6 +22,25 @@ Kind = Literal["csv", "parquet", "jsonl"]
 """The format of a dataset's file ``data.<kind>``."""
 
 
+KeyState = Literal["live", "expired", "revoked"]
+"""Whether an API key counts."""
+
+DeedKind = Literal[
+    "key.created",
+    "key.revoked",
+    "train.accepted",
+    "job.cancelled",
+    "dataset.stored",
+    "dataset.deleted",
+    "alias.moved",
+    "alias.deleted",
+    "model.rolled_back",
+    "version.deleted",
+    "model.deleted",
+]
+"""What the audit log tells of."""
+
+
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job to be accepted. ``request`` is the encoded TrainRequest, ``body_digest`` the hash of
     what the caller sent: the same key with another digest is another body.
@@ -124,6 +143,37 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.profile is None else messages.DatasetProfile.decode(self.profile.encode())
 
 
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of ``keys``; ``number`` 0: not stored yet. The secret is in nobody's memory."""
+
+    prefix: str
+    digest: str
+    owner: str
+    scopes: str
+    created_ms: int
+    expires_ms: int
+    revoked_ms: int | None = None
+    number: int = 0
+
+    def state(self, at_ms: int) -> KeyState:
+        """Whether it counts at a point in time."""
+        if self.revoked_ms is not None:
+            return "revoked"
+        return "live" if at_ms < self.expires_ms else "expired"
+
+
+class Deed(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of ``audit``: somebody changed something; ``number`` 0: not stored yet."""
+
+    at_ms: int
+    actor: str
+    key_prefix: str
+    action: DeedKind
+    target: str
+    request_id: str
+    number: int = 0
+
+
 def job(row: Row[Any]) -> Job:
     """The object of a row of ``jobs``."""
     return Job(**row._mapping)
@@ -137,3 +187,13 @@ def event(row: Row[Any]) -> JobEvent:
 def dataset(row: Row[Any]) -> Dataset:
     """The object of a row of ``datasets``."""
     return Dataset(**row._mapping)
+
+
+def key(row: Row[Any]) -> Key:
+    """The object of a row of ``keys``."""
+    return Key(**row._mapping)
+
+
+def deed(row: Row[Any]) -> Deed:
+    """The object of a row of ``audit``."""
+    return Deed(**row._mapping)

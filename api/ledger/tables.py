@@ -99,3 +99,38 @@ dataset_owners = Table(
     Index("dataset_owners_by_owner", "owner", "created_ms"),
 )
 """Who uploaded a content: the same bytes from two owners are one dataset, seen by both."""
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    Column("prefix", Text, nullable=False, unique=True),
+    Column("digest", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("revoked_ms", BigInteger),
+    Index("keys_by_owner", "owner", "number"),
+    Index("keys_by_expiry", "expires_ms"),
+    sqlite_autoincrement=True,
+)
+"""One row per API key ever made. ``digest`` is the hexadecimal SHA-256 of the secret, which is
+nowhere; ``scopes`` are separated by spaces. Rows are inserted, revoked once, and forgotten: so the
+highest number with the counts of rows and of revoked rows tells whether anything has changed."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("key_prefix", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Index("audit_by_time", "at_ms"),
+    sqlite_autoincrement=True,
+)
+"""Who changed what, and when. ``actor`` is an owner of keys; ``key_prefix`` is '' where no key was
+needed; ``target`` is an id or a name, such as ``churn/v3``."""

@@ -80,6 +80,7 @@ async def upload(request: Request, state: StateDep, caller: CallerDep) -> Respon
         await anyio.to_thread.run_sync(partial(received.draft.unlink, missing_ok=True))
         raise
     described = await storing.describe(state, dataset, caller.owner)
+    await state.trail.record(caller, "dataset.stored", described.dataset_id)
     return bodies.answer(view(described), 201, {"location": f"/datasets/{described.dataset_id}"})
 
 
@@ -111,6 +112,7 @@ async def get_dataset(dataset_id: str, state: StateDep, caller: CallerDep) -> Re
 async def delete_dataset(dataset_id: str, state: StateDep, caller: CallerDep) -> Response:
     """409 while a job that has not ended uses it."""
     await anyio.to_thread.run_sync(storing.delete, state, _checked(dataset_id), caller.sees)
+    await state.trail.record(caller, "dataset.deleted", dataset_id)
     return Response(status_code=204)
 
 

@@ -80,6 +80,8 @@ async def cancel_job(job_id: str, state: StateDep, caller: CallerDep) -> Respons
     cancel = partial(state.ledger.jobs.request_cancel, _checked(job_id), owner=caller.sees)
     job = await anyio.to_thread.run_sync(cancel)
     logs.log("job.cancel_requested", job_id=job_id, status=job.status)
+    if job.cancel_requested:
+        await state.trail.record(caller, "job.cancelled", job_id)
     return bodies.answer(views.view(job), 200 if job.ended else 202)
 
 

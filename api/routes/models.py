@@ -153,7 +153,9 @@ async def put_alias(model: str, alias: str, state: StateDep, caller: CallerDep, 
     message = messages.SetAlias(
         model=model, alias=alias, version=wanted.version, expected=wanted.expected, by=caller.owner
     )
-    return _alias(await change(state, message, messages.AliasState, request))
+    moved = await change(state, message, messages.AliasState, request)
+    await state.trail.record(caller, "alias.moved", f"{model}/{alias} to {moved.version}")
+    return _alias(moved)
 
 
 @router.delete(
@@ -165,6 +167,7 @@ async def delete_alias(model: str, alias: str, state: StateDep, caller: CallerDe
     """Remove an alias; the version it named stays."""
     message = messages.DeleteAlias(model=names.name(model, "model"), alias=names.name(alias, "alias"), by=caller.owner)
     await change(state, message, messages.AliasState, request)
+    await state.trail.record(caller, "alias.deleted", f"{model}/{alias}")
     return Response(status_code=204)
 
 
@@ -178,7 +181,9 @@ async def delete_alias(model: str, alias: str, state: StateDep, caller: CallerDe
 async def rollback(model: str, state: StateDep, caller: CallerDep, request: Request) -> Response:
     """Make the alias champion name the version it named before."""
     message = messages.Rollback(model=names.name(model, "model"), by=caller.owner)
-    return _alias(await change(state, message, messages.AliasState, request))
+    moved = await change(state, message, messages.AliasState, request)
+    await state.trail.record(caller, "model.rolled_back", f"{model} to {moved.version}")
+    return _alias(moved)
 
 
 @router.delete(
@@ -190,6 +195,7 @@ async def delete_version(model: str, version: str, state: StateDep, caller: Call
     """Delete one version; one that an alias names can't be deleted."""
     message = messages.DeleteVersion(model=names.name(model, "model"), version=names.version(version), by=caller.owner)
     await change(state, message, messages.Deleted, request)
+    await state.trail.record(caller, "version.deleted", f"{model}/{message.version}")
     return Response(status_code=204)
 
 
@@ -198,6 +204,7 @@ async def delete_model(model: str, state: StateDep, caller: CallerDep, request: 
     """Delete a model with all its versions and aliases."""
     message = messages.DeleteModel(model=names.name(model, "model"), by=caller.owner)
     await change(state, message, messages.Deleted, request)
+    await state.trail.record(caller, "model.deleted", model)
     return Response(status_code=204)
 
 

@@ -17,9 +17,10 @@ from starlette.responses import Response
 from api import bodies, openapi, training
 from api.datasets import storing
 from api.jobs import accepting, views
+from api.keys.callers import Caller
 from api.ledger import rows
 from api.ledger.database import now_ms
-from api.state import Caller, CallerDep, State, StateDep
+from api.state import CallerDep, State, StateDep
 from api.times import iso
 from wire import errors, logs, messages
 
@@ -64,6 +65,7 @@ async def train(request: Request, state: StateDep, caller: CallerDep) -> Respons
     body = await bodies.read_json(request, training.TrainBody, limit_bytes=state.settings.limits.train_body_bytes)
     training.check(body)
     job = await accepting.accept(state, await _new_job(state, caller, body, key))
+    await state.trail.record(caller, "train.accepted", f"{job.job_id} {job.model}")
     links = views.links(job.job_id)
     answer = views.Accepted(job.job_id, views.shown(job), links)
     return bodies.answer(answer, 202, {"location": links.itself})

@@ -29,6 +29,8 @@ def test_every_code_has_a_status() -> None:
     [
         (errors.MalformedBody, 400),
         (errors.BadInput, 422),
+        (errors.Unauthenticated, 401),
+        (errors.Forbidden, 403),
         (errors.ModelNotFound, 404),
         (errors.TooLarge, 413),
         (refusals.UnsupportedMedia, 415),
@@ -99,7 +101,7 @@ def test_refusals_for_now_say_when_to_come_back(kind: type[errors.WarrenError]) 
 
 
 def test_a_missing_key_names_its_scheme() -> None:
-    assert problems.extra_headers(refusals.Unauthorized())["www-authenticate"] == "Bearer"
+    assert problems.extra_headers(errors.Unauthenticated())["www-authenticate"].startswith("Bearer ")
 
 
 @pytest.mark.parametrize(
