@@ -8,7 +8,7 @@ PACKAGES := api deploy model_store predictor tables trainer wire
 CODE := $(PACKAGES) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs rabbitmqctl dead-letters test test-quick test-large coverage lint format types docs check lock hooks clean bench loadtest loadtest-ui mixed
+.PHONY: help up down status logs rabbitmqctl dead-letters test test-quick test-large test-compose coverage lint format types docs check lock hooks clean bench loadtest loadtest-ui mixed
 
 help: ## list what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,15 +50,20 @@ test-large: ## upload 500 MB to a stack of its own and see that no replica grows
 	@deploy/bootstrap dev
 	$(PYTHON) -m pytest tests/acceptance/test_large_upload.py --upload-mb=500 $(args)
 
+test-compose: ## build, start and break the Compose stack; needs a container engine with Compose
+	@deploy/bootstrap dev
+	@docker compose version >/dev/null || { echo 'Docker with Compose v2 is missing.'; exit 1; }
+	$(PYTHON) -m pytest -m compose tests/compose $(args)
+
 coverage: ## report the last test run's coverage and fail below the thresholds
 	@$(PYTHON) -m coverage combine --quiet || true
 	$(PYTHON) -m coverage report --skip-covered --fail-under=95
 	$(PYTHON) -m coverage report --skip-covered --include='wire/*,model_store/*' --fail-under=100
 
-bench: ## measure Warren beside its peers (an hour; goes on where it stopped); `make bench args=--report`
+bench: ## measure Warren beside its peers (55 min; goes on where it stopped); a part: `make bench ONLY=forest/BentoML`
 	@deploy/bootstrap dev
 	@command -v wrk >/dev/null || { echo "wrk is missing: apt-get install wrk"; exit 1; }
-	$(PYTHON) -m benchmarks.run $(args)
+	$(PYTHON) -m benchmarks.run $(if $(ONLY),--only '$(ONLY)') $(args)
 
 loadtest: ## put Locust's mix on a running stack; `make loadtest SHAPE=burst`
 	@deploy/bootstrap dev

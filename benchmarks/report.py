@@ -1,167 +1,168 @@
-"""From raw measurements to the table of ratios and the chart."""
+"""Writes what was measured: ``results.md``, ``results.json``, and the chart's two files."""
 
 from __future__ import annotations
 
 import json
-import statistics
+import platform
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks import plan
+import psutil
+
+from benchmarks import chart, goals, plan
+from benchmarks.goals import TITLES, Goal
+from benchmarks.measurements import File
+from benchmarks.results import Table
+from benchmarks.servers import HERE
 from benchmarks.workloads import WORKLOADS
 
-Result = dict[str, Any]
-WARREN = "Warren"
-INLINE, GRAPH, EMPTY, TUTORIAL = (
-    "FastAPI inline",
-    "FastAPI with ONNX Runtime",
-    "empty FastAPI endpoint",
-    "RabbitMQ RPC as in tutorials",
-)
-BASELINES = (INLINE, GRAPH, EMPTY, TUTORIAL)
+_SHOWN = ("bentoml", "fastapi", "litserve", "mlflow", "mlserver", "onnxruntime", "ray", "scikit-learn", "uvicorn")
 
 
-def read(raw: Path) -> dict[str, Result]:
-    """Results so far by step; failed steps are left out, so that they are tried again."""
-    if not raw.exists():
-        return {}
-    results = [json.loads(line) for line in raw.read_text().splitlines()]
-    return {result["step"]: result for result in results if "failed" not in result}
-
-
-def open_loop_rates(step: plan.Step, found: Result, raw: Path) -> dict[str, float]:
-    """Half of each peer's peak: for a peer its own, for Warren every peer's measured so far."""
-    if step.server is not None:
-        return {step.server.name: found["1x64"]["requests_per_s"] / 2}
-    peaks = {
-        key.split("/", 2)[2]: result["cells"]["1x64"]["requests_per_s"]
-        for key, result in read(raw).items()
-        if key.startswith("0/logistic/") and "1x64" in result["cells"] and WARREN not in key
+def machine() -> dict[str, str]:
+    """What it runs on, in words that name no host and no path."""
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return {
+        "processor": f"{psutil.cpu_count()} x {model[1] if model else platform.machine()}",
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "nginx": _version(["nginx", "-v"]),
+        "wrk": _version(["wrk", "-v"]),
     }
-    return {name: peak / 2 for name, peak in peaks.items() if name not in BASELINES}
 
 
-class Table:
-    """Medians over the rounds, by workload, server and cell."""
-
-    def __init__(self, results: dict[str, Result]) -> None:
-        self._results = results
-
-    def servers(self, workload: str) -> list[str]:
-        """Servers that have results for a workload."""
-        return sorted({key.split("/", 2)[2] for key in self._results if key.split("/")[1] == workload})
-
-    def median(self, workload: str, server: str, cell: str, figure: str) -> float | None:
-        """The median of one figure, None where it was not measured."""
-        values = [
-            result["cells"][cell][figure]
-            for key, result in self._results.items()
-            if key.split("/", 1)[1] == f"{workload}/{server}" and cell in result["cells"]
-        ]
-        return statistics.median(values) if values else None
-
-    def best(self, workload: str, cell: str) -> tuple[str, float]:
-        """The peer (serving frameworks only) with most requests per second."""
-        peers = [name for name in self.servers(workload) if name not in (*BASELINES, WARREN)]
-        found = [(self.median(workload, name, cell, "requests_per_s") or 0.0, name) for name in peers]
-        speed, name = max(found, default=(0.0, "-"))
-        return name, speed
+def versions() -> dict[str, str]:
+    """The peers' versions, as pinned."""
+    pins: dict[str, str] = {}
+    for file in sorted((HERE / "peers").glob("*/requirements.txt")):
+        for name, version in re.findall(r"^([a-z0-9_-]+)(?:\[.*?\])?==(\S+)", file.read_text(), re.MULTILINE):
+            if name in _SHOWN:
+                pins.setdefault(name, version)
+    return pins
 
 
-def goals(table: Table) -> list[tuple[str, str, float, str, float | None]]:
-    """The goals: (work, against, wanted, at least or at most, reached)."""
-    rows: list[tuple[str, str, float, str, float | None]] = []
-
-    def speed(workload: str, cell: str, other: str, wanted: float) -> None:
-        ours = table.median(workload, WARREN, cell, "requests_per_s")
-        name, theirs = (
-            table.best(workload, cell)
-            if other == "best"
-            else (other, table.median(workload, other, cell, "requests_per_s") or 0.0)
-        )
-        ratio = ours / theirs if ours and theirs else None
-        rows.append((f"{workload}, {cell}", name, wanted, "at least", ratio))
-
-    def median_latency(workload: str, other: str, wanted: float) -> None:
-        name = table.best(workload, "1x64")[0] if other == "best" else other
-        ours, theirs = (table.median(workload, who, "1x1", "p50_ms") for who in (WARREN, name))
-        rows.append(
-            (f"{workload}, 1x1, median latency", name, wanted, "at most", ours / theirs if ours and theirs else None)
-        )
-
-    for other, wanted in (("best", 6), (INLINE, 5), (EMPTY, 1.2), (GRAPH, 1), (TUTORIAL, 50)):
-        speed("logistic", "1x64", other, wanted)
-    median_latency("logistic", INLINE, 1.2)
-    median_latency("logistic", "best", 0.2)
-    speed("forest", "1x64", "best", 8)
-    speed("forest", "1x64", INLINE, 40)
-    median_latency("forest", INLINE, 0.2)
-    for workload, wanted in (("boosting", 6), ("mixed", 10)):
-        speed(workload, "1x64", "best", 6)
-        speed(workload, "1x64", INLINE, wanted)
-    for workload_ in WORKLOADS:
-        speed(workload_.name, "100x16", "best", 4)
-    for workload_ in WORKLOADS:
-        speed(workload_.name, "10000x4", "best", 3)
-    return rows
+def _version(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
+    return found[0] if found else "?"
 
 
-def write(raw: Path, folder: Path) -> None:
-    """Write ``results.md``, ``results.json``, ``chart.png`` and ``chart.svg``."""
+def write(raw: File, folder: Path) -> None:
+    """Write everything into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    results = read(raw)
-    table = Table(results)
-    lines = [
-        "# Warren beside its peers",
-        "",
-        "Medians of the rounds; every server ran on the same machine in one run.",
-        "",
-    ]
-    lines += ["| work (rows x connections) | against | goal | reached |", "|---|---|---|---|"]
-    for work, against, wanted, sense, reached in goals(table):
-        lines.append(f"| {work} | {against} | {sense} {wanted:g}x | {'-' if reached is None else f'{reached:.2f}x'} |")
+    blocks = raw.blocks()
+    table, memory = Table(blocks), raw.memory()
+    rows = goals.evaluate(table, memory)
+    facts = raw.machine() | {"minutes": f"{raw.minutes():.0f}"}
+    (folder / "results.md").write_text("\n".join(_page(table, rows, memory, facts, raw)) + "\n")
+    stored = {
+        "machine": facts,
+        "versions": versions(),
+        "memory_mb": memory,
+        "goals": [_plain(goal) for goal in rows],
+        "measurements": {key: [_rounded(turn) for turn in turns] for key, turns in blocks.items()},
+    }
+    (folder / "results.json").write_text(json.dumps(stored, indent=1) + "\n")
+    chart.draw(table, facts, folder)
+
+
+def _plain(goal: Goal) -> dict[str, object]:
+    return _rounded(vars(goal) | {"ratios": [round(x, 4) for x in goal.ratios]}) | {
+        "reached": None if goal.reached is None else round(goal.reached, 4),
+        "verdict": goal.verdict,
+    }
+
+
+def _rounded(figures: dict[str, object]) -> dict[str, object]:
+    return {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in figures.items()}
+
+
+def _page(
+    table: Table, rows: Sequence[Goal], memory: dict[str, dict[str, float]], facts: dict[str, str], raw: File
+) -> Iterable[str]:
+    yield from ("# Warren beside its peers", "", "![Requests per second](chart.svg)", "")
+    yield "; ".join(f"{name} {value}" for name, value in facts.items()) + "."
+    yield "Peers: " + ", ".join(f"{name} {version}" for name, version in versions().items()) + "."
+    yield "How it was measured: [../README.md](../README.md). Compare ratios of one run, never figures of two machines."
+    short = goals.missed(rows)
+    yield from ("", "## Goals", "")
+    held = sum(goal.verdict == "held" for goal in rows)
+    yield f"{held} held, {len(short)} missed, {len(rows) - held - len(short)} not measured or not offered yet."
+    yield from ("", "| work | connections | against | figure | Warren | other | goal | reached (rounds) | |")
+    yield "|---|---|---|---|---|---|---|---|---|"
+    yield from map(_goal, rows)
+    yield from ("", f"Answers compared with scikit-learn's: {_compared(table):,}.")
+    yield f"Wrong: {_faults(table.faults('wrong'))}. Errors under load: {_faults(table.faults('errors'))}."
+    if raw.failures():
+        yield "Not measured: " + ", ".join(sorted(raw.failures())) + "."
     for workload in WORKLOADS:
-        lines += ["", f"## {workload.name}", "", "| server | " + " | ".join(c.key for c in plan.CELLS) + " |"]
-        lines.append("|---|" + "---|" * len(plan.CELLS))
-        for server in table.servers(workload.name):
-            lines.append(
-                f"| {server} | " + " | ".join(_cell(table, workload.name, server, c.key) for c in plan.CELLS) + " |"
-            )
-    wrong = {key: result["wrong"] for key, result in results.items() if result.get("wrong")}
-    lines += ["", "Requests per second, median latency and p99 in ms, errors if any.", ""]
-    lines.append(f"Answers that were not scikit-learn's: {wrong or 'none'}.")
-    (folder / "results.md").write_text("\n".join(lines) + "\n")
-    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    _chart(table, folder)
+        yield from _details(table, workload.name)
+    yield from _memory(memory)
 
 
-def _cell(table: Table, workload: str, server: str, cell: str) -> str:
-    figures = [table.median(workload, server, cell, name) for name in ("requests_per_s", "p50_ms", "p99_ms", "errors")]
-    if figures[0] is None:
-        return ""
-    return f"{figures[0]:,.0f}, {figures[1]:.2f}, {figures[2]:.1f}" + (
-        f", {figures[3]:.0f} errors" if figures[3] else ""
+def _goal(goal: Goal) -> str:
+    ratios = ", ".join(f"{ratio:.2f}" for ratio in goal.ratios)
+    reached = "-" if goal.reached is None else f"**{goal.reached:.2f}x** ({ratios})"
+    sense = "at least" if goal.least else "no more than"
+    ours, theirs = ("-" if x is None else f"{x:,.0f}" if x >= 100 else f"{x:.2f}" for x in (goal.ours, goal.theirs))
+    return (
+        f"| {goal.work} | {goal.connections} | {goal.against} | {goal.figure} | {ours} | {theirs} "
+        f"| {sense} {goal.wanted:g}x | {reached} | {goal.verdict} |"
     )
 
 
-def _chart(table: Table, folder: Path) -> None:
-    import matplotlib as mpl
+def _compared(table: Table) -> int:
+    """Checks, large bodies and open loops keep their answers; wrk doesn't."""
+    kept = [cell.key for cell in plan.CELLS if cell.way != "closed"]
+    return sum(turn["requests"] for one in WORKLOADS for key in kept for turn in table.turns(one.name, key))
 
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, len(WORKLOADS), figsize=(16, 5), sharey=True)
-    names = sorted({name for w in WORKLOADS for name in table.servers(w.name)}, key=lambda name: (name != WARREN, name))
-    for panel, workload in zip(panels, WORKLOADS, strict=True):
-        speeds = [table.median(workload.name, name, "1x64", "requests_per_s") or 0 for name in names]
-        colours = ["#c2410c" if name == WARREN else "#94a3b8" for name in names]
-        panel.barh(names, speeds, color=colours)
-        panel.bar_label(panel.containers[0], fmt="{:,.0f}", padding=3, fontsize=8)
-        panel.set_title(workload.name)
-        panel.margins(x=0.2)
-        panel.spines[["top", "right"]].set_visible(False)
-    panels[0].invert_yaxis()
-    figure.suptitle("Requests per second, one row a request, 64 connections")
-    figure.tight_layout()
-    figure.savefig(folder / "chart.png", dpi=110)
-    figure.savefig(folder / "chart.svg")
+def _faults(found: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(found.items())) or "none"
+
+
+def _details(table: Table, workload: str) -> Iterable[str]:
+    for cell in plan.CELLS:
+        names = table.servers(workload, cell.key)
+        if not names or cell is plan.CHECK:
+            continue
+        yield from ("", f"## {TITLES[workload].capitalize()}: {_cell(cell)}", "")
+        yield "| server | requests/s | rows/s | p50 ms | p99 ms | p99.9 ms | errors | CPU s per 1,000 | MB (PSS) |"
+        yield "|---|---|---|---|---|---|---|---|---|"
+        for name in names:
+            if cell is not plan.OPEN or name != plan.WARREN:
+                yield _line(table, workload, cell, name)
+
+
+def _cell(cell: plan.Cell) -> str:
+    if cell is plan.OPEN:
+        return "1 row, open loop at half of each peer's peak"
+    form = ", each in its own fastest format" if cell is plan.OWN else ""
+    return (
+        f"{cell.rows:,} row{'s' * (cell.rows > 1)}, {cell.connections} connection{'s' * (cell.connections > 1)}{form}"
+    )
+
+
+def _line(table: Table, workload: str, cell: plan.Cell, name: str) -> str:
+    def median(figure: str) -> float:
+        return table.median(workload, cell.key, name, figure) or 0.0
+
+    errors = sum(turn["errors"] for turn in table.turns(workload, cell.key, name))
+    speed = median("requests_per_s")
+    return (
+        f"| {name} | {speed:,.0f} | {speed * cell.rows:,.0f} | {median('p50_ms'):.2f} | {median('p99_ms'):.1f} "
+        f"| {median('p999_ms'):.1f} | {errors} | {median('cpu_s_per_1000'):.2f} | {median('pss_bytes') / 1e6:,.0f} |"
+    )
+
+
+def _memory(memory: dict[str, dict[str, float]]) -> Iterable[str]:
+    if not memory:
+        return
+    yield from ("", "## Memory, one logistic regression, idle", "", "| server | process | MB (PSS) |", "|---|---|---|")
+    for name, processes in memory.items():
+        for process, megabytes in processes.items():
+            yield f"| {name} | {process} | {megabytes:,.0f} |"
+        yield f"| {name} | **sum** | **{sum(processes.values()):,.0f}** |"

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from benchmarks.stack import in_front
 from benchmarks.workloads import Row, Workload
 
@@ -21,56 +23,58 @@ Decode = Callable[[bytes], list[Any]]
 class Server:
     """One way to serve a model.
 
-    ``commands`` get the port and a folder of their own; ``environment`` names the virtual
-    environment under ``peers/``; ``batching`` is what the server is told about it.
+    ``commands`` get the folder of the environment's programs, the first of ten ports and a folder
+    of their own; ``environment`` names the virtual environment under ``peers/``; ``kind`` is
+    "framework" for the serving frameworks, whose best is "the best peer", and "baseline" for the
+    rest; ``batching`` is what the server is told about it; ``nested`` encodes rows as nested lists
+    where ``encode``, the server's own fastest form, doesn't; ``compares`` is False for a server
+    that predicts nothing; ``only`` names the workloads it is measured for.
     """
 
     name: str
     environment: str
     commands: Commands
+    kind: str = "framework"
     path: str = "/predict"
-    encode: Encode = field(default=lambda rows, _workload: json.dumps({"instances": rows}).encode())
+    encode: Encode = field(default=lambda rows, _workload: msgspec.json.encode({"instances": rows}))
     decode: Decode = field(default=lambda body: list(json.loads(body)["predictions"]))
     batching: str = "off"
     prepare: Commands = field(default=lambda _bin, _port, _folder: [])
+    nested: Encode | None = None
     compares: bool = True
     only: tuple[str, ...] = ()
 
 
-def _uvicorn(app: str) -> Commands:
+def _uvicorn(app: str, workers: int = 2) -> Commands:
+    """Without the access log, which costs a fifth and which every deployment turns off."""
     return lambda bin_folder, port, _folder: [
-        [str(bin_folder / "uvicorn"), app, "--port", str(port), "--workers", "2", "--log-level", "warning"]
+        [str(bin_folder / "uvicorn"), app, "--port", str(port), "--workers", str(workers), "--log-level", "warning"]
     ]
 
 
 def _empty(bin_folder: Path, port: int, folder: Path) -> list[list[str]]:
-    return [*_uvicorn("plain:app")(bin_folder, port + 1, folder), in_front(port + 1, port, folder)]
+    ports, nginx = in_front(port, folder)
+    return [*(command for one in ports for command in _uvicorn("empty:app", 1)(bin_folder, one, folder)), nginx]
 
 
 def _tutorial(bin_folder: Path, port: int, folder: Path) -> list[list[str]]:
     return [[str(bin_folder / "python"), "tutorial_worker.py"], *_uvicorn("tutorial_api:app")(bin_folder, port, folder)]
 
 
-def _open_inference(rows: list[Row], workload: Workload) -> bytes:
+def _open_inference(rows: list[Row], workload: Workload, *, nested: bool = False) -> bytes:
+    """One flat tensor in float32, the form MLServer is fastest in; with text, a tensor for each column."""
     if not workload.texts:
-        flat = [cell for row in rows for cell in row]
+        data = rows if nested else [cell for row in rows for cell in row]
         shape = [len(rows), len(workload.columns)]
-        return json.dumps({"inputs": [{"name": "x", "shape": shape, "datatype": "FP64", "data": flat}]}).encode()
+        return msgspec.json.encode({"inputs": [{"name": "x", "shape": shape, "datatype": "FP32", "data": data}]})
     inputs = []
     for at, column in enumerate(workload.columns):
         text = column["type"] == "text"
         cells = [row[at] if row[at] is not None or not text else "" for row in rows]
         kind = {"content_type": "str"} if text else {"content_type": "np"}
-        inputs.append(
-            {
-                "name": column["name"],
-                "shape": [len(rows), 1],
-                "datatype": "BYTES" if text else "FP64",
-                "parameters": kind,
-                "data": cells,
-            }
-        )
-    return json.dumps({"parameters": {"content_type": "pd"}, "inputs": inputs}).encode()
+        shape, datatype = [len(rows), 1], "BYTES" if text else "FP64"
+        inputs.append({"name": column["name"], "shape": shape, "datatype": datatype, "parameters": kind, "data": cells})
+    return msgspec.json.encode({"parameters": {"content_type": "pd"}, "inputs": inputs})
 
 
 def _mlserver_settings(_bin: Path, port: int, folder: Path, batching: bool) -> list[list[str]]:
@@ -101,12 +105,13 @@ def _mlserver(batching: bool) -> Server:
         decode=lambda body: list(json.loads(body)["outputs"][0]["data"]),
         batching="on" if batching else "off",
         prepare=lambda b, port, folder: _mlserver_settings(b, port, folder, batching),
+        nested=lambda rows, workload: _open_inference(rows, workload, nested=True),
     )
 
 
 def _mlflow_body(rows: list[Row], workload: Workload) -> bytes:
     names = [column["name"] for column in workload.columns]
-    return json.dumps({"dataframe_split": {"columns": names, "data": rows}}).encode()
+    return msgspec.json.encode({"dataframe_split": {"columns": names, "data": rows}})
 
 
 MLFLOW = Server(
@@ -136,24 +141,39 @@ def _pair(name: str, environment: str, commands: Commands, **rest: Any) -> list[
     ]
 
 
+INLINE = Server("FastAPI inline", "inline", _uvicorn("plain:app"), kind="baseline")
+"""Plain FastAPI with scikit-learn in the process, 2 workers."""
+
+GRAPH = Server("FastAPI with ONNX Runtime", "inline", _uvicorn("graph:app"), kind="baseline")
+"""The strongest thing a team would write by hand: the same with the compiled model, 2 workers."""
+
+EMPTY = Server(
+    "empty FastAPI endpoint",
+    "inline",
+    _empty,
+    kind="baseline",
+    decode=lambda _body: [],
+    compares=False,
+    only=("logistic",),
+)
+"""FastAPI and pydantic and nothing else, behind Warren's own Nginx configuration with as many API processes."""
+
+TUTORIAL = Server("RabbitMQ RPC as in tutorials", "inline", _tutorial, kind="baseline", only=("logistic",))
+"""A connection and a reply queue for each request."""
+
 PEERS: tuple[Server, ...] = (
-    Server("FastAPI inline", "inline", _uvicorn("plain:app")),
-    Server("FastAPI with ONNX Runtime", "inline", _uvicorn("graph:app")),
-    Server(
-        "empty FastAPI endpoint",
-        "inline",
-        _empty,
-        path="/empty",
-        decode=lambda _body: [],
-        compares=False,
-        only=("logistic",),
-    ),
+    INLINE,
+    GRAPH,
+    EMPTY,
     *_pair("BentoML", "bentoml", _bento, decode=lambda body: list(json.loads(body))),
     _mlserver(batching=False),
     _mlserver(batching=True),
     *_pair("LitServe", "litserve", _script("server.py")),
-    *_pair("Ray Serve", "rayserve", _script("deployment.py")),
     MLFLOW,
-    Server("RabbitMQ RPC as in tutorials", "inline", _tutorial, only=("logistic",)),
+    *_pair("Ray Serve", "rayserve", _script("deployment.py")),
+    TUTORIAL,
 )
-"""The servers beside Warren. ``only``: measured for these workloads alone."""
+"""The servers beside Warren."""
+
+NAMES = {server.name: server for server in PEERS}
+"""The servers by name."""

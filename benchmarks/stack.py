@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.native import nginx
 from deploy.native.broker import Node, Ports
+from deploy.native.layout import CHECKOUT, Layout
+from deploy.native.ports import REPLICAS, PortBlock
 
 PORT = 8480
 """Nginx's port of the stack under test."""
@@ -22,46 +25,49 @@ PORT = 8480
 
 @dataclass(frozen=True)
 class Stack:
-    """A running stack: its address, its supervisor's pid, and the plain broker's URL."""
+    """A running stack: its address, its supervisor's pid, and the plain broker's URL and pid."""
 
     url: str
     pids: list[int]
     tutorial_broker_url: str
+    tutorial_broker_pids: list[int]
+
+
+def layout(home: Path) -> Layout:
+    """Where the stack in ``home`` keeps what."""
+    return Layout.from_environment(_environment(home))
 
 
 @contextlib.contextmanager
-def started(home: Path) -> Iterator[Stack]:
+def started(home: Path, *, plain_broker: bool = True) -> Iterator[Stack]:
     """A stack that stops when the block ends. Raises CalledProcessError when it does not start."""
     home.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"WARREN_HOME": str(home), "WARREN_PORT": str(PORT)}
     command = [sys.executable, "-m", "deploy.native"]
-    plain = Node(home.parent / "plain-broker", Ports.free())
-    subprocess.run([*command, "up"], env=environment, check=True, stdout=subprocess.DEVNULL)
-    try:
-        plain.start()
-        plain.wait_ready()
-        pid = int((home / "run" / "supervisord.pid").read_text())
-        yield Stack(f"http://127.0.0.1:{PORT}", [pid], f"amqp://guest:guest@127.0.0.1:{plain.ports.amqp}/%2F")
-    finally:
-        plain.stop()
-        subprocess.run([*command, "down"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    with contextlib.ExitStack() as ending:
+        ending.callback(subprocess.run, [*command, "down"], env=_environment(home), stdout=subprocess.DEVNULL)
+        subprocess.run([*command, "up"], env=_environment(home), check=True, stdout=subprocess.DEVNULL)
+        url, brokers = "", []
+        if plain_broker:
+            node = Node(home.parent / "plain-broker", Ports.free())
+            ending.callback(node.stop)
+            node.start()
+            node.wait_ready()
+            url, brokers = f"amqp://guest:guest@127.0.0.1:{node.ports.amqp}/%2F", [node.pid]
+        pid = int(layout(home).supervisor_pid.read_text())
+        yield Stack(f"http://127.0.0.1:{PORT}", [pid], url, brokers)
 
 
-def in_front(upstream_port: int, port: int, folder: Path) -> list[str]:
-    """The command of an Nginx with Warren's own balancing settings in front of one FastAPI server."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("proxy", "fastcgi", "uwsgi", "scgi"))
-    config = f"""
-worker_processes 2; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; client_body_temp_path {folder}/body; {temporary}
-  upstream app {{ server 127.0.0.1:{upstream_port} max_fails=0; keepalive 256; }}
-  server {{
-    listen 127.0.0.1:{port}; keepalive_requests 1000000;
-    location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; }}
-  }}
-}}
-"""
-    (folder / "nginx.conf").write_text(config)
-    return ["nginx", "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(folder / "nginx.conf")]
+def _environment(home: Path) -> dict[str, str]:
+    return os.environ | {"WARREN_HOME": str(home), "WARREN_PORT": str(PORT)}
+
+
+def in_front(port: int, folder: Path) -> tuple[list[int], list[str]]:
+    """The ports of two API processes, and the command of a Nginx on ``port`` with Warren's own configuration.
+
+    Filled in from the same template as the stack's, so that what is compared is what is behind it.
+    """
+    layout = Layout(CHECKOUT, folder, folder / "models", port)
+    layout.create()
+    block = PortBlock(port + 1)
+    nginx.write(layout, block)
+    return [block.replica(number) for number in range(1, REPLICAS + 1)], nginx.command(layout)

@@ -1,4 +1,7 @@
-"""The models that are measured and the rows they are asked about; the same for every server."""
+"""The models that are measured and the rows they are asked about; the same for every server.
+
+NumPy is loaded when rows are made, not before: see memory.py.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ import csv
 import io
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 Row = list[Any]
 """One row: numbers, text or None, in the order of ``Workload.columns``."""
@@ -36,6 +37,8 @@ class Workload:
 
     def rows(self, count: int, seed: int) -> list[Row]:
         """``count`` rows drawn with ``seed``; a table with text columns has missing cells."""
+        import numpy as np
+
         random = np.random.default_rng((self.seed, seed))
         numbers = np.round(random.normal(size=(count, self.numbers)), 6)
         rows: list[Row] = numbers.tolist()
@@ -51,6 +54,8 @@ class Workload:
 
     def table(self) -> bytes:
         """The training table as CSV, with the column ``y``: a noisy function of the features."""
+        import numpy as np
+
         random = np.random.default_rng((self.seed, 0))
         rows = self.rows(self.training_rows, 0)
         weights = random.normal(size=self.numbers)
