@@ -56,6 +56,9 @@ def render(layout: Layout, block: PortBlock) -> str:
             "WARREN_NGINX_HOME": str(layout.nginx),
             "WARREN_NGINX_ACCESS_LOG": "/dev/stdout",
             "WARREN_UPSTREAM_SERVERS": "\n        ".join(servers),
+            "WARREN_CONNECT_TIMEOUT": "1s",
+            "WARREN_DEAD": "error invalid_header",
+            "WARREN_TRIES": "2",
             "WARREN_LISTEN": f"{HOST}:{layout.port}",
         },
     )

@@ -1,0 +1,1 @@
+"""The gateway in containers: what the one-shot services, the health checks and the rolling update run."""

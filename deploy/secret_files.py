@@ -1,0 +1,44 @@
+"""Files that hold secrets: made once, whole or not at all, readable by whom they are for.
+
+Out go password files and the broker's definitions, for every way of running the gateway.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+
+def password(path: Path) -> str:
+    """The password in a file, made (32 random bytes) when there is none."""
+    if not path.exists():
+        write(path, secrets.token_urlsafe(32))
+    return path.read_text().strip()
+
+
+def write_definitions(path: Path, document: dict[str, Any], mode: int = 0o600) -> None:
+    """Hashes are salted anew each time, so the file is only replaced when something else in it changed."""
+    if path.exists() and _without_hashes(json.loads(path.read_text())) == _without_hashes(document):
+        return
+    write(path, json.dumps(document, indent=1), mode)
+
+
+def write(path: Path, text: str, mode: int = 0o600) -> None:
+    """Replace a file by another, which never stands there half written."""
+    partial = path.with_name(f".{path.name}.new")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _without_hashes(document: dict[str, Any]) -> dict[str, Any]:
+    users = [{key: value for key, value in user.items() if key != "password_hash"} for user in document["users"]]
+    return {**document, "users": users}

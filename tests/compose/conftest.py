@@ -1,0 +1,51 @@
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.stack import Client
+from tests.compose.containers import Compose
+
+PROJECT = "warrentest"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--predictions", type=int, default=4000, help="predictions of each Compose test under load")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker("compose")
+            item.add_marker(pytest.mark.timeout(900))
+
+
+@pytest.fixture(scope="session")
+def compose() -> Iterator[Compose]:
+    """The whole stack, built and started from nothing; nothing is left of it but its images.
+
+    WARREN_TEST_PROJECT names one that runs already and stays.
+    """
+    running = os.environ.get("WARREN_TEST_PROJECT")
+    compose = Compose(running or PROJECT, int(os.environ.get("WARREN_PORT", "8538")))
+    if running:
+        yield compose
+        return
+    try:
+        compose("down", "-v", "--remove-orphans")
+        compose("build", timeout_s=850)
+        compose.up()
+        yield compose
+    finally:
+        keep = os.environ.get("WARREN_TEST_KEEP")
+        if keep:
+            compose.keep_logs(Path(keep))
+        compose("down", "-v", "--remove-orphans")
+
+
+@pytest.fixture
+def client(compose: Compose) -> Iterator[Client]:
+    with Client(compose.url) as client:
+        yield client

@@ -1,0 +1,76 @@
+"""The Compose stack as its tests see it: commands of the engine, containers, and what is inside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.rabbit import wait_until
+from tests.source_tree import CHECKOUT
+
+SERVICES = ("nginx", "api", "worker", "trainer", "predictor", "rabbitmq", "postgres")
+"""What keeps running."""
+ONCE = ("secrets", "provision")
+"""What ends by itself."""
+
+
+class Compose:
+    """One project on the engine of this machine."""
+
+    def __init__(self, project: str, port: int) -> None:
+        self.project, self.port = project, port
+        self.url = f"http://127.0.0.1:{port}"
+        self._environment = {**os.environ, "DOCKER_BUILDKIT": "0", "WARREN_PORT": str(port)}
+
+    def __call__(self, *arguments: str, timeout_s: float = 300, check: bool = True) -> str:
+        """``docker compose …``: what it says."""
+        return self.run("docker", "compose", "-p", self.project, *arguments, timeout_s=timeout_s, check=check)
+
+    def run(self, *command: str, timeout_s: float = 120, check: bool = True) -> str:
+        done = subprocess.run(
+            command, cwd=CHECKOUT, env=self._environment, capture_output=True, text=True, timeout=timeout_s
+        )
+        assert not check or done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def up(self, *arguments: str) -> None:
+        self("up", "-d", "--wait", "--wait-timeout", "150", *arguments, timeout_s=200)
+
+    def containers(self, service: str) -> list[str]:
+        """Ids of a service's containers, running or not."""
+        return self("ps", "-a", "-q", service).split()
+
+    def inspect(self, container: str) -> Any:
+        [found] = json.loads(self.run("docker", "inspect", container))
+        return found
+
+    def inside(self, container: str, *command: str, check: bool = True) -> str:
+        return self.run("docker", "exec", container, *command, check=check)
+
+    def health(self, container: str) -> str:
+        return str(self.inspect(container)["State"].get("Health", {}).get("Status", "none"))
+
+    def logs(self, service: str) -> str:
+        return self("logs", "--no-color", "--no-log-prefix", service)
+
+    def ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def wait_ready(self, timeout_s: float = 60) -> None:
+        wait_until(self.ready, "the stack is ready", timeout_s)
+
+    def image_bytes(self, image: str) -> int:
+        return int(self.run("docker", "image", "inspect", "-f", "{{.Size}}", image))
+
+    def keep_logs(self, folder: Path) -> None:
+        """What a failed run leaves for whoever looks into it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{self.project}.log").write_text(self("logs", "--no-color", "-t"))
