@@ -8,7 +8,7 @@ PACKAGES := api deploy model_store predictor tables trainer wire
 CODE := $(PACKAGES) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs rabbitmqctl dead-letters test test-quick test-large test-compose coverage lint format types docs check lock hooks clean bench loadtest loadtest-ui mixed
+.PHONY: help up down status logs rabbitmqctl dead-letters test test-quick test-large test-compose coverage lint format types docs check lock hooks clean bench loadtest loadtest-ui mixed capacity
 
 help: ## list what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,11 @@ loadtest-ui: ## the same with Locust's web page on http://127.0.0.1:8089
 mixed: ## 100,000 mixed predictions at 256 connections on a running stack, each compared with scikit-learn
 	@deploy/bootstrap dev
 	$(PYTHON) -m loadtests.mixed --url $(or $(WARREN_URL),http://127.0.0.1:$(or $(WARREN_PORT),8080)) $(args)
+
+capacity: ## measure CPU per request on a stack of its own and rewrite the tables of docs/capacity.md (90 s)
+	@deploy/bootstrap dev
+	@command -v wrk >/dev/null || { echo "wrk is missing: apt-get install wrk"; exit 1; }
+	$(PYTHON) -m loadtests.capacity $(args)
 
 lint: ## check style and formatting
 	@deploy/bootstrap dev
