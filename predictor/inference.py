@@ -2,19 +2,22 @@
 
 A function of a loaded version and bytes, with no broker and no disk. All requests that can be
 read share one inference; a bad row spoils its own request and no other.
+Requests as they usually are share one decoding and one encoding too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import numpy as np
 
 from model_store.runtime import CannotPredict, Output
 from predictor import answers
 from predictor.loaded import LoadedVersion
 from tables import batch as tables
 from tables import errors as table_errors
-from tables import rows
+from tables import joined, rows
 from tables.batch import Batch
 from wire import errors
 
@@ -37,8 +40,34 @@ Outcome = Answer | errors.WarrenError
 """How one request ended."""
 
 
+PART_ROWS: Final = 1_000
+"""Rows of one call of a graph: up to there publishing has proven that a row's answer is the same in any batch."""
+
+
 def compute(version: LoadedVersion, asked: Sequence[Asked], *, max_rows: int) -> list[Outcome]:
-    """Answer each request, in order; ``max_rows`` bounds each by itself."""
+    """Answer each request, in order; ``max_rows`` bounds each by itself.
+
+    All at once where every row is as usual; else each by itself, with the same meaning.
+    """
+    answered = _together(version, asked, max_rows)
+    return _each(version, asked, max_rows) if answered is None else answered
+
+
+def _together(version: LoadedVersion, asked: Sequence[Asked], max_rows: int) -> list[Outcome] | None:
+    """Every request's answer, or None where one has none."""
+    if not asked:
+        return []
+    decoded = joined.decode([bytes(each.body) for each in asked], version.schema, max_rows=max_rows)
+    if decoded is None:
+        return None
+    batch, counts = decoded
+    wanted = [each.probabilities for each in asked]
+    output = _predict(version, batch, any(wanted))
+    members = None if output is None else answers.encode_all(version, output, counts, wanted)
+    return None if members is None else list(map(Answer, members, counts))
+
+
+def _each(version: LoadedVersion, asked: Sequence[Asked], max_rows: int) -> list[Outcome]:
     decoded = [_decode(version, each, max_rows) for each in asked]
     readable = [each for each in decoded if isinstance(each, Batch)]
     if not readable:
@@ -72,10 +101,22 @@ def _decode(version: LoadedVersion, asked: Asked, max_rows: int) -> Batch | erro
 
 
 def _predict(version: LoadedVersion, batch: Batch, probabilities: bool) -> Output | None:
+    predict = version.runtime.predict
+    # Where nothing is proven, as for scikit-learn, the rows stay together.
+    step = PART_ROWS if version.runtime.kind == "onnx" else max(1, len(batch))
     try:
-        return version.runtime.predict(batch.numbers, batch.texts, probabilities)
+        parts = [
+            predict(part.numbers, part.texts, probabilities)
+            for part in (batch.rows(start, start + step) for start in range(0, len(batch), step))
+        ]
     except CannotPredict:
         return None
+    return parts[0] if len(parts) == 1 else _whole(parts)
+
+
+def _whole(parts: Sequence[Output]) -> Output:
+    shares = [part.probabilities for part in parts if part.probabilities is not None]
+    return Output(np.concatenate([part.labels for part in parts]), np.concatenate(shares) if shares else None)
 
 
 def _alone(version: LoadedVersion, batch: Batch, probabilities: bool) -> Outcome:

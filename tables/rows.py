@@ -8,7 +8,6 @@ says precisely what is wrong. The fast ways only ever refuse: they never judge.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from itertools import chain
 from operator import itemgetter
@@ -16,10 +15,9 @@ from typing import Any
 
 import numpy as np
 import orjson
-import simdjson
 from numpy.typing import NDArray
 
-from tables import batch, careful, cells
+from tables import batch, careful, cells, plain
 from tables.batch import Batch
 from tables.columns import Column
 from tables.errors import TooManyRows
@@ -28,17 +26,7 @@ from tables.schema import Schema
 _NUMBERS = {int, float, type(None)}
 _TEXTS = {str, type(None)}
 _BOOLEANS = {bool, type(None)}
-_BYTE_ORDER_MARK = b"\xef"
-
-
-class _Parser(threading.local):
-    """One SIMD parser per thread; it keeps its buffers between documents."""
-
-    def __init__(self) -> None:
-        self.parser = simdjson.Parser()
-
-
-_local = _Parser()
+_WHITE_SPACE = b" \t\n\r"
 
 
 def decode_json(raw: bytes | memoryview, schema: Schema, *, max_rows: int) -> Batch:
@@ -58,40 +46,35 @@ def decode_json(raw: bytes | memoryview, schema: Schema, *, max_rows: int) -> Ba
 
 def _plain_numbers(body: bytes, schema: Schema, max_rows: int) -> Batch | None:
     """Lists of finite numbers and nothing else, or None."""
-    if body[:1] == _BYTE_ORDER_MARK:  # the parser skips it, but JSON between programs forbids it
+    text = body.strip(_WHITE_SPACE)
+    if text[:1] != b"[" or text[-1:] != b"]":
         return None
-    try:
-        rows: Any = _local.parser.parse(body)
-        flat: NDArray[np.float64] = np.frombuffer(rows.as_buffer(of_type="d"), dtype=np.float64)
-        lengths = {len(row) for row in rows}
-    except (ValueError, TypeError, AttributeError, RuntimeError):
+    numbers = plain.numbers(text[1:-1], len(schema.columns))
+    if numbers is None:
         return None
-    count = len(rows)
-    # The buffer flattens whatever depth there was: the brackets tell that it was exactly two.
-    if lengths != {len(schema.columns)} or body.count(b"[") != count + 1:
-        return None
-    _bound(count, max_rows)
-    return Batch(flat.reshape(count, len(schema.columns)), batch.text_table((), count))
+    _bound(len(numbers), max_rows)
+    return plain.batch(numbers)
 
 
 def _by_column(body: bytes, schema: Schema, max_rows: int) -> Batch | None:
-    """Rows whose cells are all of the usual type of their column, or None."""
     try:
         rows = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(rows, list) or not rows:
+    if not isinstance(rows, list) or not rows or not set(map(type, rows)) <= {list, dict}:
         return None
+    _bound(len(rows), max_rows)
+    return by_column(body, rows, schema)
+
+
+def by_column(body: bytes, rows: list[Any], schema: Schema) -> Batch | None:
+    """Rows whose cells are all of the usual type of their column, or None; ``body`` is what they were read from."""
     kinds = set(map(type, rows))
     if kinds == {list}:
-        _bound(len(rows), max_rows)
         if set(map(len, rows)) != {len(schema.columns)}:
             return None
         return _typed(rows, schema)
-    if kinds == {dict}:
-        _bound(len(rows), max_rows)
-        return _named(body, rows, schema)
-    return None
+    return _named(body, rows, schema) if kinds == {dict} else None
 
 
 def _named(body: bytes, rows: list[dict[str, Any]], schema: Schema) -> Batch | None:

@@ -159,3 +159,25 @@ def test_rows_made_up_for_warming_may_be_refused() -> None:
     assert rows.texts.tolist() == [[""]] * 3
     rows.numbers[:] = 101
     loaded.warm(Fussy(), rows)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("part", [1, 3, 10_000])
+def test_answers_written_at_once_are_what_each_request_gets_alone(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "PART_VALUES", part)
+    monkeypatch.setattr(inference, "PART_ROWS", part)
+    rows = [[[1, 2]], [[0.1, 0.2], [3, 4], [1e300, -1e300]], [[2, 1]]]
+    for version in (prepared(classifier(), classes=["no", "y],[es"]), prepared(regression(0.1))):
+        for probabilities in (False, True):
+            assert repr(ask(version, *rows, probabilities=probabilities)) == repr(
+                [ask(version, each, probabilities=probabilities)[0] for each in rows]
+            )
+
+
+def test_requests_with_and_without_probabilities_share_a_batch() -> None:
+    version = prepared(classifier(), classes=["no", "yes"])
+    outcomes = inference.compute(version, [Asked(b"[[1,2]]", False), Asked(b"[[0,0],[1,1]]", True)], max_rows=9)
+    members = [each.members for each in outcomes if isinstance(each, Answer)]
+    assert members == [
+        b'"predictions":["no"]',
+        b'"predictions":["no","no"],"probabilities":[[0.5,0.5],[0.5,0.5]]',
+    ]
