@@ -29,6 +29,7 @@ WEIGHTS = [1 / rank for rank in range(1, len(MODELS) + 1)]
 @events.init_command_line_parser.add_listener
 def _options(parser: LocustArgumentParser) -> None:
     parser.add_argument("--load-shape", default="steady", choices=sorted(shapes.STAGES), help="how the load moves")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on the length of the shape's stages")
     parser.add_argument(
         "--max-error-ratio", type=float, default=0.0, help="share of failed requests that fails the run"
     )
