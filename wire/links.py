@@ -16,17 +16,16 @@ from typing import Any, Protocol
 
 import pika
 from pika import exceptions
-from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
 
-from wire import errors, logs, settings, telemetry
+from wire import errors, express, logs, settings, telemetry
 
 _FIRST_PAUSE_S = 0.1
 _STABLE_S = 2.0
 """A connection that lived this long is worth an immediate attempt when it is lost."""
 
 
-class Connection(AsyncioConnection):
+class Connection(express.ExpressConnection):
     """pika's connection with one write per message, at once, and with ``abort``.
 
     pika sends each frame with a system call of its own, after asking the event loop whether it
