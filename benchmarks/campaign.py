@@ -65,6 +65,8 @@ class Campaign:
             rate = self._half_peak(block, name)
             if not rate:
                 return []
+            if NAMES[name].remembers:
+                row.renew(name, block.workload, self._find, self._work, self._stack.tutorial_broker_url)
         asked = [name, WARREN] if block.cell is plan.OPEN else [name]
         return [{"server": one, "beside": name} | self._measure(block, one, row, questions, rate) for one in asked]
 

@@ -33,12 +33,14 @@ def draw(table: Table, facts: Mapping[str, str], folder: Path) -> None:
 
     mpl.use("Agg")
     mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "warren", "font.size": 9, "font.family": "sans-serif"}
+    import matplotlib.patches
     import matplotlib.pyplot as plt
 
     heights = [len(shown(table, name)) for name in panels]
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(6.6 * columns, 0.9 + lines * (0.7 + 0.3 * max(heights))))
+    height = 1.3 + lines * (0.8 + 0.3 * max(heights))
+    figure, axes = plt.subplots(lines, columns, figsize=(7 * columns, height))
     flat = list(axes.flat) if len(panels) > 1 else [axes]
     for axis, name in zip(flat, panels, strict=False):
         _panel(axis, table, name)
@@ -46,8 +48,11 @@ def draw(table: Table, facts: Mapping[str, str], folder: Path) -> None:
         axis.set_visible(False)
     figure.suptitle("Predictions per second over HTTP: one row a request, 64 connections", fontsize=13, weight="bold")
     note = f"{facts.get('processor', '')}, shared with the load generator; medians; x: Warren against it in one run"
+    kinds = {"Warren": "warren", "serving framework, its faster setting": "framework", "written by hand": "baseline"}
+    handles = [mpl.patches.Patch(color=_COLOURS[kind], label=label) for label, kind in kinds.items()]
+    figure.legend(handles=handles, loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 1 - 0.32 / height))
     figure.supxlabel(note, fontsize=8, color="#475569")
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.35 / height))
     figure.savefig(folder / "chart.png", dpi=150)
     figure.savefig(folder / "chart.svg", metadata={"Date": None})
     plt.close(figure)
@@ -61,7 +66,7 @@ def _panel(axis: Any, table: Table, workload: str) -> None:
     axis.bar_label(bars, [_label(table, workload, *pair) for pair in zip(names, speeds, strict=True)], padding=4)
     axis.invert_yaxis()
     axis.set_title(TITLES[workload], loc="left", weight="bold")
-    axis.set_xlim(0, max(speeds) * 1.28)
+    axis.set_xlim(0, max(speeds) * 1.35)
     axis.set_xlabel("requests per second")
     axis.tick_params(left=False)
     axis.spines[["top", "right", "left"]].set_visible(False)
@@ -72,4 +77,4 @@ def _panel(axis: Any, table: Table, workload: str) -> None:
 
 def _label(table: Table, workload: str, name: str, speed: float) -> str:
     ratios = sorted(table.ratios(workload, PEAK.key, name))
-    return f"{speed:,.0f}" + (f"   {ratios[len(ratios) // 2]:.1f}x" if ratios and name != WARREN else "")
+    return f"{speed:,.0f}" + (f"   (Warren {ratios[len(ratios) // 2]:.1f}x)" if ratios and name != WARREN else "")

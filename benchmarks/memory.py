@@ -30,6 +30,7 @@ Megabytes = dict[str, dict[str, float]]
 def measure(work: Path, find: standing.Environment) -> Megabytes:
     """MB (PSS) by server and process. BentoML and Warren share no library, so they idle side by side."""
     home = work / "memory"
+    stack.stop(home)
     shutil.rmtree(home, ignore_errors=True)
     with stack.started(home, plain_broker=False) as running:
         train = [sys.executable, "-m", "benchmarks.warren_side", running.url, "logistic", str(work / "models")]

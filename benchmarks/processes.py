@@ -19,6 +19,10 @@ MARK = "WARREN_BENCH_PEER"
 """The variable that every peer's process has in its environment: the folder of the run it belongs to."""
 
 
+_QUIET_S = 0.1
+"""The kernel counts CPU in steps of 10 ms, and Ray is never quite still: a quarter of this is quiet."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """CPU seconds used so far and memory held now (proportional set size, bytes) by a set of processes."""
@@ -53,6 +57,21 @@ class Running:
     def alive(self) -> bool:
         """Whether every process that was started here still runs."""
         return all(process.poll() is None for process in self._processes)
+
+    def settle(self) -> None:
+        """Wait, at most 3 s, until nothing works any more: wrk leaves requests under way when it ends.
+
+        A batch that was stopped in the middle would look endless to a batcher that adapts to how long
+        its batches take.
+        """
+        end = time.monotonic() + 3.0
+        before = cost(self.pids, memory=False).cpu_s
+        while time.monotonic() < end:
+            time.sleep(_QUIET_S)
+            now = cost(self.pids, memory=False).cpu_s
+            if now - before < _QUIET_S / 4:
+                return
+            before = now
 
     def pause(self) -> None:
         """Stop every process where it is, parents first, so that none misses its children."""

@@ -87,6 +87,7 @@ def measure(blocks: Sequence[plan.Block], raw: measurements.File, *, with_memory
     if not todo:
         return
     if not done:
+        stack.stop(WORK / "warren")
         shutil.rmtree(WORK / "warren", ignore_errors=True)
     with stack.started(WORK / "warren") as running:
         for workload in WORKLOADS:

@@ -28,7 +28,8 @@ class Server:
     "framework" for the serving frameworks, whose best is "the best peer", and "baseline" for the
     rest; ``batching`` is what the server is told about it; ``nested`` encodes rows as nested lists
     where ``encode``, the server's own fastest form, doesn't; ``compares`` is False for a server
-    that predicts nothing; ``only`` names the workloads it is measured for.
+    that predicts nothing; ``only`` names the workloads it is measured for; ``remembers`` is True for
+    a batcher whose waits depend on earlier load: it is started anew before an open loop.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Server:
     nested: Encode | None = None
     compares: bool = True
     only: tuple[str, ...] = ()
+    remembers: bool = False
 
 
 def _uvicorn(app: str, workers: int = 2) -> Commands:
@@ -165,7 +167,7 @@ PEERS: tuple[Server, ...] = (
     INLINE,
     GRAPH,
     EMPTY,
-    *_pair("BentoML", "bentoml", _bento, decode=lambda body: list(json.loads(body))),
+    *_pair("BentoML", "bentoml", _bento, decode=lambda body: list(json.loads(body)), remembers=True),
     _mlserver(batching=False),
     _mlserver(batching=True),
     *_pair("LitServe", "litserve", _script("server.py")),

@@ -19,6 +19,8 @@ from deploy.native.broker import Node, Ports
 from deploy.native.layout import CHECKOUT, Layout
 from deploy.native.ports import REPLICAS, PortBlock
 
+_COMMAND = (sys.executable, "-m", "deploy.native")
+
 PORT = 8480
 """Nginx's port of the stack under test."""
 
@@ -42,10 +44,9 @@ def layout(home: Path) -> Layout:
 def started(home: Path, *, plain_broker: bool = True) -> Iterator[Stack]:
     """A stack that stops when the block ends. Raises CalledProcessError when it does not start."""
     home.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "deploy.native"]
     with contextlib.ExitStack() as ending:
-        ending.callback(subprocess.run, [*command, "down"], env=_environment(home), stdout=subprocess.DEVNULL)
-        subprocess.run([*command, "up"], env=_environment(home), check=True, stdout=subprocess.DEVNULL)
+        ending.callback(stop, home)
+        subprocess.run([*_COMMAND, "up"], env=_environment(home), check=True, stdout=subprocess.DEVNULL)
         url, brokers = "", []
         if plain_broker:
             node = Node(home.parent / "plain-broker", Ports.free())
@@ -55,6 +56,11 @@ def started(home: Path, *, plain_broker: bool = True) -> Iterator[Stack]:
             url, brokers = f"amqp://guest:guest@127.0.0.1:{node.ports.amqp}/%2F", [node.pid]
         pid = int(layout(home).supervisor_pid.read_text())
         yield Stack(f"http://127.0.0.1:{PORT}", [pid], url, brokers)
+
+
+def stop(home: Path) -> None:
+    """Stop the stack in ``home``, if one runs."""
+    subprocess.run([*_COMMAND, "down"], env=_environment(home), check=True, stdout=subprocess.DEVNULL)
 
 
 def _environment(home: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import processes
+from benchmarks.client import Address
 from benchmarks.servers import HERE, Server
 from benchmarks.workloads import Workload
 
@@ -47,6 +48,7 @@ def start(server: Server, workload: Workload, port: int, bin_folder: Path, work:
         "PATH": f"{bin_folder}:{os.environ['PATH']}",
         "BENTOML_DO_NOT_TRACK": "True",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "UVICORN_LOG_LEVEL": "warning",
         processes.MARK: str(work),
     }
     with (folder / "log.txt").open("wb") as log:
@@ -67,18 +69,27 @@ class Row:
         """Start all, two at a time; each is stopped by SIGSTOP once it answers."""
 
         def one(at: int) -> None:
-            server = servers[at]
-            try:
-                standing = start(server, workload, PEER_PORT + 10 * at, find(server.environment), work, amqp)
-                self.servers[server.name] = standing
-                question = server.encode(workload.rows(1, seed=5), workload)
-                processes.wait_for(standing.url, question, 120, standing.running.alive)
-                standing.running.pause()
-            except (OSError, TimeoutError, subprocess.SubprocessError) as error:
-                self.failed[server.name] = f"{type(error).__name__}: {error}"
+            self._start(servers[at], workload, PEER_PORT + 10 * at, find, work, amqp)
 
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             list(pool.map(one, range(len(servers))))
+
+    def renew(self, name: str, workload: Workload, find: Environment, work: Path, amqp: str) -> None:
+        """Start one anew, so that it knows nothing of earlier load."""
+        old = self.servers.pop(name)
+        old.running.stop()
+        self._start(old.server, workload, Address.of(old.url).port, find, work, amqp)
+
+    def _start(self, server: Server, workload: Workload, port: int, find: Environment, work: Path, amqp: str) -> None:
+        try:
+            standing = start(server, workload, port, find(server.environment), work, amqp)
+            self.servers[server.name] = standing
+            question = server.encode(workload.rows(1, seed=5), workload)
+            processes.wait_for(standing.url, question, 120, standing.running.alive)
+            standing.running.settle()
+            standing.running.pause()
+        except (OSError, TimeoutError, subprocess.SubprocessError) as error:
+            self.failed[server.name] = f"{type(error).__name__}: {error}"
 
     def stop(self) -> None:
         """End every process."""

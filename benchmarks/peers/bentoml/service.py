@@ -11,7 +11,11 @@ from rows import Model
 BATCHING = os.environ.get("BENCH_BATCHING") == "on"
 
 
-@bentoml.service(workers=1 if BATCHING else 2, traffic={"timeout": 60, "max_concurrency": 2000})
+@bentoml.service(
+    workers=1 if BATCHING else 2,
+    traffic={"timeout": 60, "max_concurrency": 2000},
+    logging={"access": {"enabled": False}},
+)
 class Predictor:
     """Serves the model."""
 

@@ -15,7 +15,12 @@ from starlette.requests import Request
 BATCHING = os.environ.get("BENCH_BATCHING") == "on"
 
 
-@serve.deployment(num_replicas=1 if BATCHING else 2, max_ongoing_requests=1000, ray_actor_options={"num_cpus": 0.5})
+@serve.deployment(
+    num_replicas=1 if BATCHING else 2,
+    max_ongoing_requests=1000,
+    ray_actor_options={"num_cpus": 0.5},
+    logging_config={"enable_access_log": False},
+)
 class Predictor:
     """Serves the model."""
 
