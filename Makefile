@@ -1,5 +1,6 @@
 # The only interface for people and CI. `make help` lists what there is.
 #   WARREN_PORT   the port people connect to (default 8080)
+#   WARREN_LISTEN the address it listens on (default 127.0.0.1; any other one needs API keys)
 #   WARREN_HOME   where everything lives (default: var/, and models/ for the models)
 
 PYTHON := .venv/bin/python
@@ -8,7 +9,7 @@ PACKAGES := api deploy model_store predictor tables trainer wire
 CODE := $(PACKAGES) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs rabbitmqctl dead-letters test test-quick test-large test-compose coverage lint format types docs check lock hooks clean bench loadtest loadtest-ui mixed capacity
+.PHONY: help up down status logs rabbitmqctl dead-letters key test test-quick test-large test-compose coverage lint format types docs check lock hooks clean bench loadtest loadtest-ui mixed capacity
 
 help: ## list what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +36,10 @@ rabbitmqctl: ## ask the running broker; `make rabbitmqctl args='list_queues -p w
 dead-letters: ## list jobs that failed for good; `make dead-letters args='replay <job id>'` sends one again
 	@test -x $(PYTHON) || { echo 'Nothing is installed yet: run make up.'; exit 1; }
 	@$(PYTHON) -m deploy.native dead-letters $(args)
+
+key: ## make, list or revoke API keys; `make key args='create --owner ann --scope train'`
+	@deploy/bootstrap native >&2
+	@$(PYTHON) -m deploy.native key $(args)
 
 test: ## run all tests, on a RabbitMQ and an Nginx of their own, and check the coverage
 	@deploy/bootstrap dev

@@ -10,7 +10,7 @@ from deploy.native import commands
 from deploy.native.broker import BrokerError
 from deploy.native.layout import DeploymentError, Layout
 
-COMMANDS = ("up", "down", "status", "logs", "rabbitmqctl", "dead-letters")
+COMMANDS = ("up", "down", "status", "logs", "rabbitmqctl", "dead-letters", "key")
 """What can be asked for."""
 
 
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "rest",
         nargs=argparse.REMAINDER,
-        help="logs: one process, such as trainer; rabbitmqctl, dead-letters: their arguments",
+        help="logs: one process, such as trainer; rabbitmqctl, dead-letters, key: their arguments",
     )
     given = parser.parse_args(arguments)
     try:
@@ -43,10 +43,11 @@ def _run(command: str, rest: list[str]) -> int:
         return 0 if good else 1
     elif command == "rabbitmqctl":
         _say(commands.ask_broker(layout, rest))
-    elif command == "dead-letters":
-        command_line, environment = commands.dead_letters(layout, os.environ, rest)
+    elif command in ("dead-letters", "key"):
+        find = commands.key if command == "key" else commands.dead_letters
+        command_line, environment = find(layout, os.environ, rest)
         os.chdir(layout.checkout)
-        os.execve(command_line[0], command_line, environment)  # noqa: S606 - becomes the worker's own command
+        os.execve(command_line[0], command_line, environment)  # noqa: S606 - becomes the command of another package
     else:
         files = [str(path) for path in commands.log_files(layout, "".join(rest[:1]))]
         os.execvp("tail", ["tail", "-n", "20", "-F", *files])  # noqa: S606 - becomes tail

@@ -1,4 +1,4 @@
-"""What ``make up``, ``down``, ``status``, ``logs`` and ``rabbitmqctl`` do.
+"""What ``make up``, ``down``, ``status``, ``logs``, ``key`` and ``rabbitmqctl`` do.
 
 In comes a layout; out go a running stack, a stopped one, a table, the logs, or the broker's word.
 Each command returns its text or raises DeploymentError with what to do; printing is the command
@@ -19,6 +19,7 @@ from deploy.native.layout import DeploymentError, Layout
 from deploy.native.ports import PortBlock
 from deploy.native.programs import Program, base_environment, node, programs, tuning
 from deploy.native.supervision import Supervisor, SupervisorAway
+from wire import exposure, settings
 
 Say = Callable[[str], None]
 """Takes a line for the person who waits."""
@@ -30,6 +31,7 @@ _LOCK_TIMEOUT_S = 120.0
 def up(layout: Layout, environment: Mapping[str, str], say: Say) -> str:
     """Start the stack, or bring a running one up to date; returns once everything is ready."""
     started = time.monotonic()
+    _refuse_open_door(layout, environment)
     layout.create()
     with _locked(layout):
         supervisor = Supervisor(layout)
@@ -37,7 +39,7 @@ def up(layout: Layout, environment: Mapping[str, str], say: Say) -> str:
             news = _update(layout, supervisor, environment, say)
         else:
             news = _start(layout, supervisor, environment, say)
-    return f"{news} ({time.monotonic() - started:.0f} s)\n\n{_welcome(layout)}"
+    return f"{news} ({time.monotonic() - started:.0f} s)\n\n{_welcome(layout, _keys(environment))}"
 
 
 def down(layout: Layout, say: Say) -> str:
@@ -97,6 +99,18 @@ def dead_letters(
     return command, {**base_environment(layout, environment), **worker.environment}
 
 
+def key(layout: Layout, environment: Mapping[str, str], arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The command that makes, lists and revokes API keys, and the environment it needs: a replica's.
+
+    Works before the first start and beside a running stack: it speaks to the ledger only.
+    """
+    block = ports.remembered(layout) or next(ports.candidates(layout.port))
+    layout.create()
+    replica = next(program for program in programs(layout, block, tuning(environment)) if program.name == "api-1")
+    command = [sys.executable, "-m", "api.keys", *(arguments or ["list"])]
+    return command, {**base_environment(layout, environment), **replica.environment}
+
+
 def log_files(layout: Layout, process: str) -> list[Path]:
     """The current log files, of one process or of all. Raises DeploymentError when there is none."""
     files = sorted(layout.logs.glob(f"{process or '*'}.log")) if layout.logs.exists() else []
@@ -104,6 +118,26 @@ def log_files(layout: Layout, process: str) -> list[Path]:
         known = ", ".join(path.stem for path in sorted(layout.logs.glob("*.log"))) or "none yet: run `make up` first"
         raise DeploymentError(f"There is no log of that name in {layout.logs}. There are: {known}.")
     return files
+
+
+def _keys(environment: Mapping[str, str]) -> str:
+    return environment.get("WARREN_API__KEYS", settings.Api().keys)
+
+
+def _refuse_open_door(layout: Layout, environment: Mapping[str, str]) -> None:
+    """Raises DeploymentError where other machines could call without a key, or guess a password."""
+    if exposure.is_loopback(layout.listen):
+        return
+    if _keys(environment) != "required":
+        raise DeploymentError(
+            f"WARREN_LISTEN={layout.listen} can be reached from other machines, so callers need keys.\n"
+            "Make the first one:   make key args='create --owner NAME --scope admin'\n"
+            f"and start with:       WARREN_API__KEYS=required WARREN_LISTEN={layout.listen} make up"
+        )
+    given = exposure.password_of(environment.get("WARREN_LEDGER__URL", ""))
+    objection = exposure.objection(layout.listen, "required", {"WARREN_LEDGER__PASSWORD_FILE": given})
+    if objection:
+        raise DeploymentError(f"{objection[0].upper()}{objection[1:]}.")
 
 
 def _start(layout: Layout, supervisor: Supervisor, environment: Mapping[str, str], say: Say) -> str:
@@ -141,14 +175,17 @@ def _write(layout: Layout, block: PortBlock, environment: Mapping[str, str]) -> 
     return wanted
 
 
-def _welcome(layout: Layout) -> str:
-    url = f"http://127.0.0.1:{layout.port}"
-    as_json = "-H 'Content-Type: application/json'"
+def _welcome(layout: Layout, keys: str) -> str:
+    url = layout.url
+    required = keys == "required"
+    with_key = ' -H "Authorization: Bearer $KEY"' if required else ""
+    first = "  KEY=$(make -s key args='create --owner you --scope admin')\n" if required else ""
+    as_json = f"-H 'Content-Type: application/json'{with_key}"
     return f"""  {url}          (its calls: {url}/docs)
 
 Try it:
-  curl -s {url}/train {as_json} -d '{{"model":"iris","dataset":{{"sample":"iris"}},"target":"target"}}'
-  curl -s {url}/models/iris
+{first}  curl -s {url}/train {as_json} -d '{{"model":"iris","dataset":{{"sample":"iris"}},"target":"target"}}'
+  curl -s {url}/models/iris{with_key}
   curl -s {url}/predict {as_json} -d '{{"model":"iris","instances":[[5.1,3.5,1.4,0.2]]}}'
 
 make status shows every process, make logs follows the logs, make down stops it all."""

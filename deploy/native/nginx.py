@@ -58,8 +58,11 @@ def render(layout: Layout, block: PortBlock) -> str:
             "WARREN_UPSTREAM_SERVERS": "\n        ".join(servers),
             "WARREN_CONNECT_TIMEOUT": "1s",
             "WARREN_DEAD": "error invalid_header",
+            "WARREN_TRAIN_DEAD": "error invalid_header",
+            "WARREN_TRAIN_KEY": '""',
             "WARREN_TRIES": "2",
-            "WARREN_LISTEN": f"{HOST}:{layout.port}",
+            "WARREN_NO_ANSWER": "/_problem",
+            "WARREN_LISTEN": f"{layout.listen}:{layout.port}",
         },
     )
 

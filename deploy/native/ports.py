@@ -67,12 +67,12 @@ MEASURED = (
 """The programs that serve /metrics on a port of their own."""
 
 
-def taken(port: int) -> bool:
-    """Whether something listens on this port of the loopback address."""
+def taken(port: int, host: str = HOST) -> bool:
+    """Whether something listens on this port of an address of this machine."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError:
             return True
     return False
@@ -101,7 +101,7 @@ def choose(layout: Layout) -> PortBlock:
     Raises DeploymentError when Nginx's port is taken (with the process that holds it) or no
     block is free.
     """
-    if taken(layout.port):
+    if taken(layout.port, layout.listen):
         raise DeploymentError(
             f"Port {layout.port} is in use by {strays.listener(layout.port)}. "
             f"Stop it, or choose another: WARREN_PORT={layout.port + 1} make up"

@@ -159,7 +159,7 @@ def _nginx(layout: Layout, block: PortBlock) -> Program:
         {"CONFIG_DIGEST": _digest([layout.nginx_config])},
         20,
         stop_signal="QUIT",
-        ready_url=f"http://{HOST}:{layout.port}/readyz",
+        ready_url=f"{layout.url}/readyz",
         ports={"http": layout.port},
     )
 

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 from api.app import create_app
 from api.keys.callers import SCOPES, granted
 from api.keys.policies import POLICIES, policy_of
+from tests.source_tree import CHECKOUT
 from tests.unit.api_keys.conftest import MakeKey, bearer
 from wire.settings import Settings
 
@@ -40,6 +41,12 @@ def test_every_call_has_a_policy_and_no_policy_is_without_a_call() -> None:
     routed = set(calls(app.routes))
     described = {(method.upper(), path) for path, item in app.openapi()["paths"].items() for method in item}
     assert routed | described == POLICIES.keys()
+
+
+def test_the_page_says_what_the_table_says() -> None:
+    page = (CHECKOUT / "docs" / "security.md").read_text()
+    table = re.findall(r"^\| `([A-Z]+) (/[^ `]*)` \| (\w+) \|$", page, re.MULTILINE)
+    assert {(method, path): policy for method, path, policy in table} == POLICIES
 
 
 def test_a_call_that_was_forgotten_is_for_admins() -> None:

@@ -89,7 +89,7 @@ def test_a_taken_port_is_reported_with_the_process_that_has_it(tmp_path: Path) -
 
 def test_no_free_block_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = a_layout(tmp_path)
-    monkeypatch.setattr(ports, "taken", lambda port: port != layout.port)
+    monkeypatch.setattr(ports, "taken", lambda port, *_: port != layout.port)
     with pytest.raises(DeploymentError, match="No 20 free ports"):
         ports.choose(layout)
 

@@ -18,6 +18,7 @@ def test_bounds_and_types_are_said_in_words() -> None:
     page = settings_page.render()
     assert "| `WARREN_BROKER__HEARTBEAT_S` | `10` | whole number, ≥ 1, ≤ 300 |" in page
     assert "| `WARREN_LEDGER__PASSWORD_FILE` |  | path |" in page
+    assert "| `WARREN_API__KEYS` | `off` | `off` or `required` |" in page
 
 
 def test_check_says_whether_the_page_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
