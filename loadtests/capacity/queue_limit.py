@@ -31,11 +31,10 @@ BURST = 50
 RUN_S, SETTLE_S = 3.0, 0.5
 """Seconds of counting, and of running before."""
 
-_NAME = "limit"
 _CONFIRM_BYTES = 21
-# Ten samples of the process's state a millisecond apart, again and again for a second.
+# Whether the queue's process has a scheduler, sampled every millisecond or two.
 _SAMPLE = """
-[Q] = [Q || Q <- rabbit_amqqueue:list(<<"/">>), element(4, amqqueue:get_name(Q)) =:= <<"limit">>],
+[Q] = [Q || Q <- rabbit_amqqueue:list(<<"/">>), element(4, amqqueue:get_name(Q)) =:= <<"NAME">>],
 P = amqqueue:get_pid(Q),
 S = [begin timer:sleep(1), {status, X} = erlang:process_info(P, status), X end || _ <- lists:seq(1, 600)],
 length([X || X <- S, X =:= running]) / length(S).
@@ -43,9 +42,10 @@ length([X || X <- S, X =:= running]) / length(S).
 
 
 class _Link:
-    """A connection with one channel, spoken by hand."""
+    """A connection with one channel, spoken by hand, and the queue it is about."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, queue: str) -> None:
+        self._queue = queue
         self.socket = socket.create_connection((HOST, port), timeout=10)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._rest = b""
@@ -56,7 +56,7 @@ class _Link:
         self._say(0, spec.Connection.TuneOk(16, 131_072, 0))
         self._ask(0, spec.Connection.Open("/"), spec.Connection.OpenOk)
         self._ask(1, spec.Channel.Open(), spec.Channel.OpenOk)
-        self._ask(1, spec.Queue.Declare(queue=_NAME), spec.Queue.DeclareOk)
+        self._ask(1, spec.Queue.Declare(queue=queue), spec.Queue.DeclareOk)
 
     def publishes(self) -> None:
         """Ask for confirms."""
@@ -65,7 +65,7 @@ class _Link:
     def consumes(self) -> None:
         """Ask for deliveries."""
         self._ask(1, spec.Basic.Qos(prefetch_count=WINDOW), spec.Basic.QosOk)
-        self._ask(1, spec.Basic.Consume(queue=_NAME, consumer_tag="c"), spec.Basic.ConsumeOk)
+        self._ask(1, spec.Basic.Consume(queue=self._queue, consumer_tag="c"), spec.Basic.ConsumeOk)
 
     def _say(self, channel: int, method: Any) -> None:
         self.socket.sendall(frame.Method(channel, method).marshal())
@@ -143,11 +143,13 @@ def _quietly(stop: threading.Event, action: Any, *args: Any) -> threading.Thread
 
 def _run(node: Node, requests: int, pairs: int) -> tuple[float, float]:
     """Messages a second through the queue, and the queue process's share of a core meanwhile."""
+    # A queue of its own: what a run before left unacknowledged would be delivered first, and has another size.
+    name = f"limit-{requests}-{pairs}"
     content = _content(b"x" * (REQUEST_BYTES * requests))
-    message = frame.Method(1, spec.Basic.Publish(exchange="", routing_key=_NAME)).marshal() + content
-    delivered = frame.Method(1, spec.Basic.Deliver("c", 1, False, "", _NAME)).marshal() + content
+    message = frame.Method(1, spec.Basic.Publish(exchange="", routing_key=name)).marshal() + content
+    delivered = frame.Method(1, spec.Basic.Deliver("c", 1, False, "", name)).marshal() + content
     stop, counts = threading.Event(), [0] * pairs
-    links = [_Link(node.ports.amqp) for _ in range(2 * pairs)]
+    links = [_Link(node.ports.amqp, name) for _ in range(2 * pairs)]
     for consumer, publisher in zip(links[:pairs], links[pairs:], strict=True):
         consumer.consumes()
         publisher.publishes()
@@ -157,7 +159,7 @@ def _run(node: Node, requests: int, pairs: int) -> tuple[float, float]:
     before, started_at = sum(counts), time.monotonic()
     time.sleep(RUN_S)
     rate = (sum(counts) - before) / (time.monotonic() - started_at)
-    share = float(node.ctl("eval", _SAMPLE).strip()) if pairs > 1 and requests == 1 else 0.0
+    share = float(node.ctl("eval", _SAMPLE.replace("NAME", name)).strip()) if pairs > 1 and requests == 1 else 0.0
     stop.set()
     for link in links:
         link.socket.close()
