@@ -51,13 +51,14 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     WORK.mkdir(parents=True, exist_ok=True)
-    part = WORK / "part" if options.only else None
+    part = WORK / "part" / options.only.replace("/", "-").replace(" ", "-") if options.only else None
     raw = measurements.File((part or WORK) / "measurements.jsonl")
     blocks = plan.blocks(options.only, options.rounds)
     if options.plan:
         sys.stdout.write(_said(blocks))
         return
-    if options.fresh or (part and not options.report):
+    finished = {block.key for block in blocks} <= raw.complete()
+    if options.fresh or (part and finished and not options.report):
         raw.forget()
     if not options.report:
         measure(blocks, raw, with_memory=part is None)

@@ -29,7 +29,8 @@ class Server:
     rest; ``batching`` is what the server is told about it; ``nested`` encodes rows as nested lists
     where ``encode``, the server's own fastest form, doesn't; ``compares`` is False for a server
     that predicts nothing; ``only`` names the workloads it is measured for; ``remembers`` is True for
-    a batcher whose waits depend on earlier load: it is started anew before an open loop.
+    a batcher whose waits depend on earlier load: it is started anew before an open loop; ``stops`` is False for
+    a server that would lose its broker's connection while it is stopped.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Server:
     compares: bool = True
     only: tuple[str, ...] = ()
     remembers: bool = False
+    stops: bool = True
 
 
 def _uvicorn(app: str, workers: int = 2) -> Commands:
@@ -160,7 +162,7 @@ EMPTY = Server(
 )
 """FastAPI and pydantic and nothing else, behind Warren's own Nginx configuration with as many API processes."""
 
-TUTORIAL = Server("RabbitMQ RPC as in tutorials", "inline", _tutorial, kind="baseline", only=("logistic",))
+TUTORIAL = Server("RabbitMQ RPC as in tutorials", "inline", _tutorial, kind="baseline", only=("logistic",), stops=False)
 """A connection and a reply queue for each request."""
 
 PEERS: tuple[Server, ...] = (

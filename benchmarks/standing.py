@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,11 +34,18 @@ class Standing:
         self.url = f"http://127.0.0.1:{port}{server.path}"
         self.running = running
 
+    def pause(self) -> None:
+        """Stop it by SIGSTOP once it is still, unless its broker would take that for its end."""
+        self.running.settle()
+        if self.server.stops:
+            self.running.pause()
+
 
 def start(server: Server, workload: Workload, port: int, bin_folder: Path, work: Path, amqp_url: str) -> Standing:
     """Start a peer with the workload's model; returns when the commands run."""
     folder = work / "peers" / server.name.replace(" ", "-").replace(",", "") / workload.name
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     peer = HERE / "peers" / server.environment
     variables = {k: v for k, v in os.environ.items() if not k.startswith("WARREN_")}
     variables |= {
@@ -86,8 +94,7 @@ class Row:
             self.servers[server.name] = standing
             question = server.encode(workload.rows(1, seed=5), workload)
             processes.wait_for(standing.url, question, 120, standing.running.alive)
-            standing.running.settle()
-            standing.running.pause()
+            standing.pause()
         except (OSError, TimeoutError, subprocess.SubprocessError) as error:
             self.failed[server.name] = f"{type(error).__name__}: {error}"
 

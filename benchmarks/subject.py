@@ -90,8 +90,7 @@ class Subject:
             yield
         finally:
             if self._standing is not None:
-                self._standing.running.settle()
-                self._standing.running.pause()
+                self._standing.pause()
 
     def measure(self, questions: Questions, cell: Cell, file: Path, rate: float = 0.0) -> Measurement:
         """One cell; ``rate`` is the open loop's. CPU and memory are those of all its processes."""
