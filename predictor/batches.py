@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import compress
 from typing import Final, NamedTuple
 
 from predictor import inference, metrics
@@ -30,6 +31,8 @@ QUICK_S: Final = 0.002
 
 QUICK_BYTES: Final = 65_536
 """Largest message done there: about what is decoded and answered in QUICK_S at the worst."""
+
+_ANSWER_TOO_LARGE: Final = "The answer is too large for one message; ask for fewer rows at once."
 
 
 class _Times(NamedTuple):
@@ -53,10 +56,10 @@ class Batches:
         self._computing = threading.Lock()
 
     def shortcut(self, request: Request) -> Handler | None:
-        """A handler for where the request arrived, when it will be done there within QUICK_S; or None.
+        """Answer a batch where it arrived, when that takes less than QUICK_S: what sends the answers, or None.
 
         That is a first delivery of few bytes for a version that is in memory, that onnxruntime
-        serves, and whose measured pace says so.
+        serves, and whose measured pace says so; and every request in it is as usual.
         """
         if request.kind != frames.BATCH_TYPE or request.redelivered or len(request.body) > QUICK_BYTES:
             return None
@@ -67,9 +70,11 @@ class Batches:
         begin = len(request.body) - sum(map(len, blobs))
         # A row opens with a bracket or a brace; so does each request's list of them.
         rows = request.body.count(b"[", begin) + request.body.count(b"{", begin) - len(blobs)
-        if version.pace.estimate_s(max(rows, 1)) > QUICK_S:
+        if version.pace.estimate_s(max(rows, 1)) > QUICK_S or any(each.remaining_ms <= 0 for each in header.items):
             return None
-        return functools.partial(self._reply, version, header, blobs, time.monotonic())
+        now = time.monotonic()
+        outcomes = self._usual(version, _asked(header.items, blobs))
+        return None if outcomes is None else functools.partial(_send, version, outcomes, _Times(now, now))
 
     def handle(self, request: Request) -> None:
         """Answer one delivery. Raises what the whole batch fails with."""
@@ -84,39 +89,40 @@ class Batches:
         deadline = request.deadline or Deadline(arrived_at + max(map(_remaining_s, header.items), default=0.0))
         version = self._references.resolve(header.model, header.version, header.alias, deadline)
         with self._computing:
-            self._reply(version, header, blobs, arrived_at, request)
-
-    def _reply(
-        self,
-        version: LoadedVersion,
-        header: frames.BatchHeader,
-        blobs: Sequence[memoryview],
-        arrived_at: float,
-        request: Request,
-    ) -> None:
-        times = _Times(arrived_at, time.monotonic())
-        cpu_s = time.thread_time()
-        outcomes = self._answer(version, header, blobs, times)
-        rows = sum(each.rows for each in outcomes if isinstance(each, Answer))
-        version.pace.note(max(rows, 1), time.thread_time() - cpu_s)
-        request.reply_raw(_frame(version, outcomes, times), frames.REPLY_TYPE)
-        _count(outcomes, rows, times)
+            times = _Times(arrived_at, time.monotonic())
+            outcomes = self._answer(version, header, blobs, times)
+        _send(version, outcomes, times, request)
 
     def _answer(
         self, version: LoadedVersion, header: frames.BatchHeader, blobs: Sequence[memoryview], times: _Times
     ) -> list[Outcome]:
         waited_ms = (times.started_at - times.arrived_at) * 1000
         alive = [item.remaining_ms > waited_ms for item in header.items]
-        asked = [
-            Asked(blob, item.probabilities)
-            for item, blob, in_time in zip(header.items, blobs, alive, strict=True)
-            if in_time
-        ]
-        answered = inference.compute(version, asked, max_rows=self._max_rows)
+        asked = list(compress(_asked(header.items, blobs), alive))
+        answered = self._usual(version, asked) or inference.each_alone(version, asked, self._max_rows)
         if len(answered) == len(blobs):
             return answered
         others = iter(answered)
         return [next(others) if in_time else errors.DeadlineExceeded() for in_time in alive]
+
+    def _usual(self, version: LoadedVersion, asked: Sequence[Asked]) -> list[Outcome] | None:
+        """What is as usual, answered and its time noted; None for anything else, whose time says nothing."""
+        begun_s = time.thread_time()
+        answered = inference.together(version, asked, self._max_rows)
+        if answered:
+            rows = sum(each.rows for each in answered if isinstance(each, Answer))
+            version.pace.note(rows, time.thread_time() - begun_s)
+        return answered
+
+
+def _asked(items: Sequence[frames.BatchItem], blobs: Sequence[memoryview]) -> list[Asked]:
+    return [Asked(blob, item.probabilities) for item, blob in zip(items, blobs, strict=True)]
+
+
+def _send(version: LoadedVersion, outcomes: Sequence[Outcome], times: _Times, request: Request) -> None:
+    """Reply, and count what was done."""
+    request.reply_raw(_frame(version, outcomes, times), frames.REPLY_TYPE)
+    _count(outcomes, times)
 
 
 def _arrived_at(request: Request, header: frames.BatchHeader) -> float:
@@ -133,27 +139,30 @@ def _remaining_s(item: frames.BatchItem) -> float:
 
 def _frame(version: LoadedVersion, outcomes: Sequence[Outcome], times: _Times) -> bytes:
     """The reply. Raises RetryAlone when only all the answers together are too large for one message."""
-    size_bytes = sum(len(each.members) for each in outcomes if isinstance(each, Answer))
-    if size_bytes > MAX_REPLY_BYTES:
-        if len(outcomes) > 1:
-            raise errors.RetryAlone
-        outcomes = [errors.TooLarge("The answer is too large for one message; ask for fewer rows at once.")]
-    items, blobs = [], []
+    items: list[frames.ReplyItem] = []
+    blobs: list[bytes] = []
     for outcome in outcomes:
         if isinstance(outcome, Answer):
-            items.append(frames.ReplyItem(len(outcome.members), outcome.rows))
-            blobs.append(outcome.members)
+            members, rows = outcome
+            items.append(frames.ReplyItem(len(members), rows))
+            blobs.append(members)
         else:
             items.append(frames.ReplyItem(error=outcome.to_body()))
+    if sum(map(len, blobs)) > MAX_REPLY_BYTES:
+        if len(outcomes) > 1:
+            raise errors.RetryAlone
+        items = [frames.ReplyItem(error=errors.TooLarge(_ANSWER_TOO_LARGE).to_body())]
+        blobs = []
     inference_us = int((time.monotonic() - times.started_at) * 1e6)
     queue_us = int((times.started_at - times.arrived_at) * 1e6)
     return frames.encode(frames.ReplyHeader(tuple(items), version.version, inference_us, queue_us), blobs)
 
 
-def _count(outcomes: Sequence[Outcome], rows: int, times: _Times) -> None:
+def _count(outcomes: Sequence[Outcome], times: _Times) -> None:
     metrics.inference_seconds.observe(time.monotonic() - times.started_at)
     metrics.waited_seconds.observe(times.started_at - times.arrived_at)
-    metrics.batch_rows.observe(rows)
-    ended = Counter("done" if isinstance(outcome, Answer) else outcome.code for outcome in outcomes)
-    for outcome, requests in ended.items():
-        metrics.count_requests(outcome, requests)
+    metrics.batch_rows.observe(sum(each.rows for each in outcomes if isinstance(each, Answer)))
+    failed = Counter(each.code for each in outcomes if not isinstance(each, Answer))
+    metrics.count_requests("done", len(outcomes) - failed.total())
+    for code, requests in failed.items():
+        metrics.count_requests(code, requests)

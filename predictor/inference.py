@@ -49,12 +49,12 @@ def compute(version: LoadedVersion, asked: Sequence[Asked], *, max_rows: int) ->
 
     All at once where every row is as usual; else each by itself, with the same meaning.
     """
-    answered = _together(version, asked, max_rows)
-    return _each(version, asked, max_rows) if answered is None else answered
+    answered = together(version, asked, max_rows)
+    return each_alone(version, asked, max_rows) if answered is None else answered
 
 
-def _together(version: LoadedVersion, asked: Sequence[Asked], max_rows: int) -> list[Outcome] | None:
-    """Every request's answer, or None where one has none."""
+def together(version: LoadedVersion, asked: Sequence[Asked], max_rows: int) -> list[Outcome] | None:
+    """Every request's answer, in time in proportion to the rows; None where one of them is not as usual."""
     if not asked:
         return []
     decoded = joined.decode([bytes(each.body) for each in asked], version.schema, max_rows=max_rows)
@@ -67,7 +67,8 @@ def _together(version: LoadedVersion, asked: Sequence[Asked], max_rows: int) -> 
     return None if members is None else list(map(Answer, members, counts))
 
 
-def _each(version: LoadedVersion, asked: Sequence[Asked], max_rows: int) -> list[Outcome]:
+def each_alone(version: LoadedVersion, asked: Sequence[Asked], max_rows: int) -> list[Outcome]:
+    """Every request's answer or error, each decoded and encoded by itself."""
     decoded = [_decode(version, each, max_rows) for each in asked]
     readable = [each for each in decoded if isinstance(each, Batch)]
     if not readable:

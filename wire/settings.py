@@ -145,8 +145,9 @@ class Predict(Section):
     """Share of batches that may be sent a second time when they are unusually late: a frozen predictor is hidden."""
     consumers_poll_s: float = Field(0.5, gt=0)
     """Seconds between two looks at the predict queue's consumers; at none, 503 at once."""
-    prefetch: int = Field(2, ge=1, le=64)
-    """Batches a predictor holds: one computing, one ready."""
+    prefetch: int = Field(8, ge=1, le=64)
+    """Batches a predictor holds. With 2, two batches of thousands of rows kept every single row of every model away
+    until they were done; with 8, single rows pass them by (docs/decisions/0015)."""
     memory_bytes: int = 2048 * _MIB
     """Artefact bytes a predictor keeps loaded; beyond it the least recently used version goes."""
     presence_s: float = Field(2.0, gt=0)

@@ -27,9 +27,9 @@ Handler: TypeAlias = Callable[[Request], messages.Message | None]
 """Works on one request; its answer, or None where it replied by itself or nobody asked."""
 
 Shortcut: TypeAlias = Callable[[Request], Handler | None]
-"""Asked on the I/O thread about every request: a handler to call right there, because it ends within
-a few milliseconds and waits for nobody, or None, and the request goes to the handler's threads. It
-changes nothing; where it raises, the threads meet the same error and report it."""
+"""Asked on the I/O thread about every request: a handler to call right there, or None, and the request
+goes to the handler's threads. It may do the work already; it and its handler end within a few
+milliseconds and wait for nobody. Where it raises, the threads meet the same error and report it."""
 
 INBOX_BOUND = 10_000
 """Messages an inbox queue holds; the oldest go first when its process does not keep up."""

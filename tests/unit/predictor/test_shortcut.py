@@ -31,9 +31,14 @@ def batches(shelf: Shelf, references: References) -> Batches:
 
 
 def request(
-    rows: bytes = b"[[1,2]]", *, redelivered: bool = False, kind: str = frames.BATCH_TYPE, **to: Any
+    rows: bytes = b"[[1,2]]",
+    *,
+    redelivered: bool = False,
+    kind: str = frames.BATCH_TYPE,
+    remaining_ms: int = 10_000,
+    **to: Any,
 ) -> Request:
-    header = frames.BatchHeader("m", (frames.BatchItem(len(rows), 10_000),), **to)
+    header = frames.BatchHeader("m", (frames.BatchItem(len(rows), remaining_ms),), **to)
     method = SimpleNamespace(delivery_tag=1, redelivered=redelivered)
     properties = pika.BasicProperties(type=kind)
     return Request(None, SimpleNamespace(), method, properties, frames.encode(header, [rows]))  # type: ignore[arg-type]
@@ -80,6 +85,13 @@ def test_many_rows_go_to_the_threads(batches: Batches, references: References) -
     assert batches.shortcut(request(b"[" + b",".join([b"[1,2]"] * 900) + b"]")) is None
     assert batches.shortcut(request(b"[" + b",".join([b'{"a":1}'] * 900) + b"]")) is None
     assert batches.shortcut(request(b"[" + b",".join([b"[1,2]"] * 9) + b"]")) is not None
+
+
+def test_what_is_not_as_usual_goes_to_the_threads(batches: Batches) -> None:
+    assert batches.shortcut(request(b"[[1]]")) is None
+    assert batches.shortcut(request(b'[["1",2]]')) is None
+    assert batches.shortcut(request(b"[[1,2]", version=2)) is None
+    assert batches.shortcut(request(remaining_ms=0)) is None
 
 
 def test_what_scikit_learn_serves_goes_to_the_threads(
