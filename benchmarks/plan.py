@@ -45,16 +45,16 @@ class Cell:
 CHECK = Cell("check", 1, 64, 2, 1_000, 99, "check")
 SINGLE = Cell("1x1", 1, 1, 2, 500, 4)
 PEAK = Cell("1x64", 1, 64, 3, 500, 4)
-HUNDRED = Cell("100x16", 100, 16, 2, 40, 5)
+HUNDRED = Cell("100x16", 100, 16, 2, 40, 6)
 NESTED = Cell("10000x4", 10_000, 4, 3, 4, 5, "large")
 OWN = Cell("10000x4 own", 10_000, 4, 3, 4, 0, "large")
 OPEN = Cell("open", 1, 0, 4, 500, 0, "open")
 CELLS = (
     CHECK,
     SINGLE,
-    Cell("1x16", 1, 16, 2, 500, 6),
+    Cell("1x16", 1, 16, 2, 500, 7),
     PEAK,
-    Cell("1x256", 1, 256, 2, 500, 6),
+    Cell("1x256", 1, 256, 2, 500, 7),
     HUNDRED,
     NESTED,
     OWN,

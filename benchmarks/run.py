@@ -77,6 +77,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def measure(blocks: Sequence[plan.Block], raw: measurements.File, *, with_memory: bool) -> None:
     """Every block that has no result yet."""
     processes.clear(WORK)
+    stack.stop(WORK / "warren")
     for name in sorted({server.environment for server in PEERS}):
         environment(name)
     done = raw.complete()
@@ -88,7 +89,6 @@ def measure(blocks: Sequence[plan.Block], raw: measurements.File, *, with_memory
     if not todo:
         return
     if not done:
-        stack.stop(WORK / "warren")
         shutil.rmtree(WORK / "warren", ignore_errors=True)
     with stack.started(WORK / "warren") as running:
         for workload in WORKLOADS:
