@@ -6,6 +6,7 @@ that went to another caller is a wrong answer. Everything is computed before the
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,8 +30,8 @@ MIX = {
 }
 """Kinds of requests and their shares."""
 
-SIZES = ((0.75, 1, 1), (0.18, 2, 10), (0.07, 11, 100))
-"""Shares of requests and the rows they have: one, some, many."""
+SIZES = ((0.749, 1, 1), (0.18, 2, 10), (0.07, 11, 100), (0.001, 500, 2_000))
+"""Shares of requests and the rows they have: one, some, many, and more than travel with others."""
 
 REFUSALS = {
     "bad row": (422, "bad_input"),
@@ -117,10 +118,20 @@ def _complete(case: Case, draw: random.Random) -> None:
     if case.kind in REFUSALS:
         case.status, case.code = REFUSALS[case.kind]
         _spoil(case, body, draw)
-    case.body = orjson.dumps(body)
+    case.body = _written(body, draw)
     if case.kind == "not JSON":
         cut = draw.random() < 0.5
-        case.body = case.body[:-1] if cut else case.body.replace(b"[[", b"[[NaN,").replace(b"[{", b"[{,")
+        case.body = case.body[:-1] if cut else case.body.replace(b"[", b"[NaN,", 1)
+
+
+def _written(body: dict[str, Any], draw: random.Random) -> bytes:
+    """The body as one of several programs would write it: members in any order, spaces, escapes."""
+    members = list(body.items())
+    draw.shuffle(members)
+    style = draw.random()
+    if style < 0.7:
+        return orjson.dumps(dict(members))
+    return json.dumps(dict(members), ensure_ascii=style < 0.9, indent=1 if style > 0.95 else None).encode()
 
 
 def _named(names: list[str], row: Row, draw: random.Random) -> dict[str, Any]:

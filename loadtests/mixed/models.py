@@ -6,6 +6,8 @@ them the four have every type of column, missing cells, both kinds of task, and 
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import time
 import urllib.error
@@ -19,8 +21,10 @@ import numpy as np
 Row = list[Any]
 """One row of JSON cells in the order of the model's columns; None is a missing cell."""
 
-WORDS = ("Graz", "Ghent", "Lyon", "Porto", "Turin", "Xylofon")
+WORDS = ("Graz", "Köln", 'the "Hague"', "Porto, Gaia", "back\\slash", "Xylofon")
 """Cells of text columns; the last one never stands in a training table."""
+WHOLE = 0.05
+"""Share of numbers that are whole, and written without a decimal point."""
 MISSING = 0.05
 """Share of missing cells, where a table has them."""
 FIRST_DAY = date(2024, 1, 1)
@@ -51,7 +55,7 @@ class Table:
         return [f"{kind}{place}" for place, kind in enumerate(self.kinds)]
 
     def rows(self, count: int, seed: int) -> list[Row]:
-        """``count`` rows drawn with ``seed``; no two of them are alike."""
+        """``count`` rows drawn with ``seed``; hardly two of them are alike."""
         draw = np.random.default_rng((len(self.name), seed))
         columns = [self._column(kind, count, draw, known_only=seed < 100) for kind in self.kinds]
         return [list(cells) for cells in zip(*columns, strict=True)]
@@ -60,6 +64,8 @@ class Table:
         cells: list[Any]
         if kind == "n":
             cells = np.round(draw.normal(size=count), 6).tolist()
+            for at in np.flatnonzero(draw.random(count) < WHOLE).tolist():
+                cells[at] = round(3 * cells[at])
         elif kind == "t":
             cells = [WORDS[at] for at in draw.integers(0, len(WORDS) - known_only, count)]
         elif kind == "b":
@@ -71,19 +77,21 @@ class Table:
                 cells[at] = None
         return cells
 
-    def csv(self, seed: int, count: int = 800) -> bytes:
-        """A training table: the features and ``y``, which follows from them with some noise."""
+    def training(self, seed: int, count: int = 800) -> bytes:
+        """A training table as CSV: the features and ``y``, which follows from them with some noise."""
         rows = self.rows(count, seed)
         draw = np.random.default_rng((seed, count))
         weights = draw.normal(size=len(self.kinds))
         scores = [sum(w * _weight(cell) for w, cell in zip(weights, row, strict=True)) for row in rows]
         values = np.array(scores) + 0.2 * draw.normal(size=count)
-        lines = [",".join([*self.columns, "y"])]
+        written = io.StringIO()
+        lines = csv.writer(written, lineterminator="\n")
+        lines.writerow([*self.columns, "y"])
         edges = np.quantile(values, np.linspace(0, 1, max(1, len(self.classes)) + 1)[1:-1])
         for row, value in zip(rows, values, strict=True):
             told = self.classes[int(np.searchsorted(edges, value))] if self.classes else f"{100 * value:.4f}"
-            lines.append(",".join([*map(_written, row), told]))
-        return ("\n".join(lines) + "\n").encode()
+            lines.writerow([*(str(cell).lower() if isinstance(cell, bool) else cell for cell in row), told])
+        return written.getvalue().encode()
 
 
 def _weight(cell: Any) -> float:
@@ -92,15 +100,9 @@ def _weight(cell: Any) -> float:
     return float(cell or 0.0)
 
 
-def _written(cell: Any) -> str:
-    if cell is None:
-        return ""
-    return str(cell).lower() if isinstance(cell, bool) else str(cell)
-
-
 TABLES = (
     Table("mix-scores", "LogisticRegression", "nnnn", ("no", "yes"), versions=(1, 2)),
-    Table("mix-prices", "Ridge", "nnnnnn"),
+    Table("mix-prices", "Ridge", "nnnnnn", gaps=True),
     Table("mix-visits", "LogisticRegression", "nntbdtn", ("left", "stayed"), gaps=True),
     Table("mix-forest", "RandomForestClassifier", "n" * 10, ("low", "mid", "top"), params={"n_estimators": 30}),
 )
@@ -115,7 +117,7 @@ def ensure(url: str, table: Table) -> None:
     known = get(url, f"/models/{table.name}")
     there = len(json.loads(known)["versions"]) if known else 0
     for seed in table.versions[there:]:
-        dataset = json.loads(post(url, "/datasets", table.csv(seed), "text/csv"))["dataset_id"]
+        dataset = json.loads(post(url, "/datasets", table.training(seed), "text/csv"))["dataset_id"]
         asked = {"model": table.name, "dataset": {"id": dataset}, "target": "y", "estimator": table.estimator}
         body = json.dumps(asked | {"params": table.params, "promote": "always"}).encode()
         _wait(url, json.loads(post(url, "/train", body))["job_id"])
