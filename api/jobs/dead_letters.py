@@ -21,6 +21,8 @@ from kombu.exceptions import OperationalError
 
 from api.jobs.celery_app import make_app
 from api.jobs.enqueueing import Enqueuer
+from api.keys import making
+from api.keys.callers import OPERATOR
 from api.ledger import Ledger
 from api.ledger.rows import Job, NewJob
 from wire import errors, logs, messages, settings, topology
@@ -124,6 +126,7 @@ def replay(app: celery.Celery, ledger: Ledger, enqueuer: Enqueuer, chosen: set[s
                 continue
             job = ledger.jobs.accept(_again(dead), queued_limit=sys.maxsize)
             enqueuer.enqueue(job.job_id, job.request_id)
+            ledger.audit.write([making.deed(OPERATOR, "train.accepted", f"{job.job_id} {job.model}")])
             message.ack()
             replayed[dead.job_id] = job.job_id
     return replayed

@@ -13,14 +13,12 @@ from collections.abc import Sequence
 
 from api import names
 from api.keys import making
-from api.keys.callers import SCOPES, Caller
+from api.keys.callers import OPERATOR
 from api.ledger import Ledger, rows
 from api.ledger.database import now_ms
 from api.times import iso
 from wire import errors, logs, settings
 
-OPERATOR = Caller("command-line", SCOPES)
-"""Who the audit log says it was."""
 _PAGE = 500
 
 

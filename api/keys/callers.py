@@ -39,6 +39,9 @@ LOCAL: Final = Caller("local", SCOPES)
 NOBODY: Final = Caller("", frozenset())
 """Who makes a call that is open to everybody: it sees and may do nothing else."""
 
+OPERATOR: Final = Caller("command-line", SCOPES)
+"""Who uses a command on the ledger itself: access to it is the right to."""
+
 
 def granted(scopes: Iterable[str]) -> frozenset[str]:
     """What a key with these scopes may do; ``admin`` may do everything. Unknown ones count for nothing."""

@@ -161,6 +161,8 @@ def test_replayed_dead_letter_is_a_new_job(
     assert dead_letters.main(["replay", dead.job_id]) == 0
     old, new = capsys.readouterr().out.split()
     assert old == dead.job_id
+    (deed,) = gateway.ledger.audit.page(before=None, limit=1)
+    assert (deed.actor, deed.action, deed.target) == ("command-line", "train.accepted", f"{new} poison")
     again = gateway.wait_ended(gateway.ledger.jobs.find(new, owner=None))
     assert (again.status, again.attempts, again.model) == ("failed", 3, "poison")
     wait_until(lambda: ready_messages(rabbitmq, config, topology.DEAD) == 2, "the new dead letter and the stranger")
