@@ -9,7 +9,7 @@ PACKAGES := api deploy model_store predictor tables trainer wire
 CODE := $(PACKAGES) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs rabbitmqctl dead-letters key test test-quick test-large test-compose coverage lint format types docs check lock hooks clean bench loadtest loadtest-ui mixed capacity
+.PHONY: help up down status logs rabbitmqctl dead-letters key test test-quick test-large test-compose compose-roll coverage lint format types docs check lock hooks clean bench loadtest loadtest-ui mixed capacity
 
 help: ## list what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,10 @@ capacity: ## measure CPU per request on a stack of its own and rewrite the table
 	@deploy/bootstrap dev
 	@command -v wrk >/dev/null || { echo "wrk is missing: apt-get install wrk"; exit 1; }
 	$(PYTHON) -m loadtests.capacity $(args)
+
+compose-roll: ## replace running containers by new ones, one at a time; `make compose-roll services="api worker"`
+	docker compose build
+	python3 -m deploy.compose.roll $(services)
 
 lint: ## check style and formatting
 	@deploy/bootstrap dev

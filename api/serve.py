@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gunicorn import glogging
+from gunicorn import glogging, sock
 from gunicorn.app.base import BaseApplication
 from uvicorn_worker import UvicornWorker
 
@@ -51,6 +51,18 @@ class Worker(UvicornWorker):  # type: ignore[misc]
         gc.freeze()
         gc.set_threshold(_COLLECT_AFTER)
         super().run()
+
+
+class ReservedSocket(sock.TCPSocket):  # type: ignore[misc]
+    """The replica's port: taken at once, open only when the worker is ready, which is when uvicorn listens.
+
+    gunicorn would listen before there is a worker, and whoever asked a starting replica would wait for
+    it. Refused at once, Nginx asks another one.
+    """
+
+    @staticmethod
+    def _is_listening(_socket: object) -> bool:
+        return True
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]
@@ -103,6 +115,7 @@ def main() -> int:
     """Serve until told to stop."""
     settings = load()
     logs.configure(settings.api.replica, settings.process.log_level)
+    sock.TCPSocket = ReservedSocket
     Replica(settings).run()
     return 0
 

@@ -1,3 +1,5 @@
+import contextlib
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +13,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
-    """One stack for the journey and what else leaves it whole."""
+    """One stack for the journey and what else leaves it whole.
+
+    With WARREN_TEST_URL (and WARREN_TEST_KEY, where keys are needed) it is one that runs already,
+    however it was started; it is left running. Tests that look inside a native stack need their own.
+    """
+    url = os.environ.get("WARREN_TEST_URL")
+    if url:
+        yield Stack.elsewhere(url, os.environ.get("WARREN_TEST_KEY", ""))
+        return
     stack = Stack.fresh()
     try:
         stack.up()
@@ -22,5 +32,12 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture
 def client(stack: Stack) -> Iterator[Client]:
-    with Client(stack.url) as client:
+    with Client(stack.url, stack.key) as client:
         yield client
+
+
+@pytest.fixture
+def replicas(stack: Stack) -> Iterator[list[Client]]:
+    """Two replicas, past Nginx where they can be reached."""
+    with contextlib.ExitStack() as entered:
+        yield [entered.enter_context(Client(address, stack.key)) for address in stack.replicas]

@@ -42,6 +42,8 @@ class Stack:
     layout: Layout
     environment: dict[str, str]
     said: list[str] = field(default_factory=list)
+    key: str = ""
+    running_at: str = ""
 
     @classmethod
     def fresh(cls, **environment: str) -> Stack:
@@ -52,6 +54,11 @@ class Stack:
         port = next(port for port in range(FIRST_PORT, FIRST_PORT + 100) if not ports.taken(port))
         given = {"WARREN_HOME": home, "WARREN_PORT": str(port), **environment}
         return cls(Layout.from_environment(given), {**_coverage(), "PATH": os.environ["PATH"], **given})
+
+    @classmethod
+    def elsewhere(cls, url: str, key: str) -> Stack:
+        """A stack that runs already, however; only its address and ``key`` are known."""
+        return cls(Layout.from_environment({}), {}, key=key, running_at=url.rstrip("/"))
 
     def up(self) -> str:
         return commands.up(self.layout, self.environment, self.said.append)
@@ -69,7 +76,7 @@ class Stack:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.layout.port}"
+        return self.running_at or f"http://127.0.0.1:{self.layout.port}"
 
     @property
     def block(self) -> PortBlock:
@@ -79,7 +86,9 @@ class Stack:
 
     @property
     def replicas(self) -> list[str]:
-        """The address of each replica, past Nginx."""
+        """The address of each replica, past Nginx; elsewhere only Nginx can be reached."""
+        if self.running_at:
+            return [self.running_at] * 2
         return [f"http://127.0.0.1:{self.block.replica(number)}" for number in (1, 2)]
 
     def processes(self) -> dict[str, ProcessState]:
@@ -103,8 +112,9 @@ class Stack:
 class Client:
     """The calls of the HTTP API as a person would make them; a refused one fails the test with its problem."""
 
-    def __init__(self, url: str) -> None:
-        self.http = httpx.Client(base_url=url, timeout=60, trust_env=False)
+    def __init__(self, url: str, key: str = "") -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self.http = httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False)
 
     def __enter__(self) -> Client:
         return self

@@ -3,7 +3,6 @@
 import random
 import uuid
 
-import httpx
 import pytest
 
 from tests.acceptance.stack import Client, Json, Stack
@@ -35,7 +34,7 @@ def visitors(rows: int = 300, seed: int = 1) -> bytes:
 @pytest.fixture(scope="package")
 def trained(stack: Stack) -> Json:
     """Two versions of the model ``visitors``; the second is the champion."""
-    with Client(stack.url) as client:
+    with Client(stack.url, stack.key) as client:
         uploaded = client.upload(visitors())
         ask = {"model": "visitors", "dataset": {"id": uploaded["dataset_id"]}, "target": "bought"}
         first = client.trained(**ask, estimator="LogisticRegression")
@@ -143,7 +142,7 @@ def test_a_stream_goes_on_where_it_broke_off_from_either_replica(stack: Stack, c
     job_id = client.train(model="resumed", dataset={"sample": "iris"}, target="target", estimator="GaussianNB")
     whole = list(client.events(job_id))
     for address in stack.replicas:
-        with Client(address) as replica:
+        with Client(address, stack.key) as replica:
             rest = list(replica.events(job_id, last_event_id=whole[0].id))
         assert [(event.id, event.name) for event in rest] == [(event.id, event.name) for event in whole[1:]]
 
@@ -158,27 +157,26 @@ def test_a_running_training_is_cancelled_and_stays_so(client: Client) -> None:
     client.call("GET", "/models/endless", 404)
 
 
-def test_both_replicas_tell_the_same_of_every_job(stack: Stack, trained: Json) -> None:
-    jobs = httpx.get(f"{stack.url}/jobs", params={"model": "visitors"}, trust_env=False).json()["jobs"]
+def test_both_replicas_tell_the_same_of_every_job(replicas: list[Client], trained: Json) -> None:
+    jobs = replicas[0].call("GET", "/jobs?model=visitors", 200)["jobs"]
     assert len(jobs) == 2
     for job in jobs:
-        seen = [httpx.get(f"{address}/jobs/{job['job_id']}", trust_env=False).json() for address in stack.replicas]
-        assert seen == [job, job]
+        assert [replica.job(job["job_id"]) for replica in replicas] == [job, job]
 
 
-def test_an_unknown_job_is_unknown_to_both_replicas(stack: Stack) -> None:
+def test_an_unknown_job_is_unknown_to_both_replicas(replicas: list[Client], client: Client) -> None:
     for job_id in (uuid.uuid4().hex, "not-an-id"):
-        for address in (*stack.replicas, stack.url):
-            answer = httpx.get(f"{address}/jobs/{job_id}", trust_env=False)
+        for asked in (*replicas, client):
+            answer = asked.http.get(f"/jobs/{job_id}")
             assert answer.status_code == 404
             assert answer.headers["content-type"].startswith("application/problem+json")
             assert answer.json()["code"] == "job_not_found"
 
 
-def test_the_same_key_gives_the_same_job_on_either_replica(stack: Stack, client: Client) -> None:
+def test_the_same_key_gives_the_same_job_on_either_replica(replicas: list[Client], client: Client) -> None:
     body = {"model": "once", "dataset": {"sample": "iris"}, "target": "target", "estimator": "GaussianNB"}
     headers = {"Idempotency-Key": uuid.uuid4().hex}
-    answers = [httpx.post(f"{a}/train", json=body, headers=headers, trust_env=False) for a in stack.replicas * 2]
+    answers = [replica.http.post("/train", json=body, headers=headers) for replica in replicas * 2]
     assert {answer.status_code for answer in answers} == {202}
     job_ids = {answer.json()["job_id"] for answer in answers}
     assert len(job_ids) == 1

@@ -20,8 +20,10 @@ def blocks(text: str, heading: str) -> list[str]:
 
 def run(stack: Stack, script: str) -> str:
     """What a shell prints for a script, in the checkout, with the page's address replaced by the stack's."""
+    # Where keys are needed, the reader would add this header to every command.
+    keyed = f'curl() {{ command curl -H "Authorization: Bearer {stack.key}" "$@"; }}\n' if stack.key else ""
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script.replace("http://127.0.0.1:8080", stack.url)],
+        ["bash", "-euo", "pipefail", "-c", keyed + script.replace("http://127.0.0.1:8080", stack.url)],
         cwd=CHECKOUT,
         env={**os.environ, "NO_PROXY": "127.0.0.1"},
         capture_output=True,

@@ -45,7 +45,14 @@ def compose() -> Iterator[Compose]:
         compose("down", "-v", "--remove-orphans")
 
 
+@pytest.fixture(scope="session")
+def key(compose: Compose) -> str:
+    """A key that may do everything."""
+    made = compose("exec", "-T", "api", "python", "-m", "api.keys", "create", "--owner", "tests", "--scope", "admin")
+    return made.strip()
+
+
 @pytest.fixture
-def client(compose: Compose) -> Iterator[Client]:
-    with Client(compose.url) as client:
+def client(compose: Compose, key: str) -> Iterator[Client]:
+    with Client(compose.url, key) as client:
         yield client

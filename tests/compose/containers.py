@@ -25,11 +25,12 @@ class Compose:
     def __init__(self, project: str, port: int) -> None:
         self.project, self.port = project, port
         self.url = f"http://127.0.0.1:{port}"
-        self._environment = {**os.environ, "DOCKER_BUILDKIT": "0", "WARREN_PORT": str(port)}
+        own = {"COMPOSE_PROJECT_NAME": project, "WARREN_PORT": str(port), "DOCKER_BUILDKIT": "0"}
+        self._environment = {**os.environ, **own}
 
     def __call__(self, *arguments: str, timeout_s: float = 300, check: bool = True) -> str:
         """``docker compose …``: what it says."""
-        return self.run("docker", "compose", "-p", self.project, *arguments, timeout_s=timeout_s, check=check)
+        return self.run("docker", "compose", *arguments, timeout_s=timeout_s, check=check)
 
     def run(self, *command: str, timeout_s: float = 120, check: bool = True) -> str:
         done = subprocess.run(
