@@ -1,4 +1,4 @@
-"""BentoML as its documentation recommends: a service with workers, batching on or off."""
+"""BentoML as its documentation recommends: a service with a worker for each core, batching on or off."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BATCHING = os.environ.get("BENCH_BATCHING") == "on"
 
 
 @bentoml.service(
-    workers=1 if BATCHING else 2,
+    workers=2,
     traffic={"timeout": 60, "max_concurrency": 2000},
     logging={"access": {"enabled": False}},
 )
