@@ -27,19 +27,19 @@ RATES = (1_000, 10_000, 100_000)
 _HTTP_HEAD_BYTES = 160
 
 
-def findings(home: Path, port: int) -> Findings:
-    """Measure everything and reckon."""
+def findings(home: Path, port: int, seconds: int) -> Findings:
+    """Measure everything, each load for ``seconds``, and reckon."""
     file = home.parent / f"{home.name}-bodies.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
     request_bytes = measuring.bodies(file) + _HTTP_HEAD_BYTES
     with measuring.started(home, port) as stack:
-        levels = [measuring.measure(stack, connections, file) for connections in CALIBRATION]
+        levels = [measuring.measure(stack, connections, file, seconds) for connections in CALIBRATION]
         before, sent = stack.broker_bytes(), stack.batches()
-        both = measuring.measure(stack, CHECKED, file)
+        both = measuring.measure(stack, CHECKED, file, seconds)
         after, sent_after = stack.broker_bytes(), stack.batches()
         answer_bytes = measuring.answer_bytes(stack, file.read_bytes().splitlines()[0])
         stack.halve()
-        half = measuring.measure(stack, CHECKED, file)
+        half = measuring.measure(stack, CHECKED, file, seconds)
     queue = queue_limit.measure(home.parent / f"{home.name}-broker")
     requests = max(sent_after[0] - sent[0], 1.0)
     to_broker, from_broker = ((now - then) / requests for now, then in zip(after, before, strict=True))
@@ -71,9 +71,10 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make capacity", description=__doc__)
     parser.add_argument("--home", type=Path, default=Path("var/capacity"), help="where its stack lives")
     parser.add_argument("--port", type=int, default=8546, help="its stack's port")
+    parser.add_argument("--seconds", type=int, default=4, help="how long each load is measured")
     parser.add_argument("--dry", action="store_true", help="print the tables and leave the page as it is")
     options = parser.parse_args(arguments)
-    found = findings(options.home.absolute(), options.port)
+    found = findings(options.home.absolute(), options.port, options.seconds)
     text = page.render(found)
     print(text)  # noqa: T201 - the command's output
     record = options.home.absolute().parent / f"{options.home.name}.json"

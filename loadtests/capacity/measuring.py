@@ -31,8 +31,8 @@ from loadtests.mixed import models
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 """What wrk runs."""
-WARM_S, MEASURED_S = 1, 4
-"""Seconds of load before and during a measurement; wrk takes whole ones."""
+WARM_S = 1
+"""Seconds of load before a measurement; wrk takes whole ones."""
 TABLE = models.TABLES[0]
 """The model that is asked: logistic regression on four numbers, one row."""
 
@@ -119,11 +119,11 @@ def bodies(file: Path, count: int = 1000) -> int:
     return sum(map(len, lines)) // count
 
 
-def measure(stack: Stack, connections: int, file: Path) -> Level:
-    """What so many connections got, and what it cost. Raises RuntimeError when a request failed."""
+def measure(stack: Stack, connections: int, file: Path, seconds: int) -> Level:
+    """What so many connections got in so many seconds, and what it cost. Raises RuntimeError when a request failed."""
     _load(stack.url, connections, WARM_S, file)
     before, sent, client, busy = stack.cpu_s(), stack.batches(), _children_cpu_s(), _busy_s()
-    said = _load(stack.url, connections, MEASURED_S, file)
+    said = _load(stack.url, connections, seconds, file)
     after, sent_after, client, busy = stack.cpu_s(), stack.batches(), _children_cpu_s() - client, _busy_s() - busy
     if said["errors"]:
         raise RuntimeError(f"{said['errors']} of {said['requests']} requests failed at {connections} connections")
@@ -137,7 +137,7 @@ def measure(stack: Stack, connections: int, file: Path) -> Level:
         requests / (said["duration_us"] / 1e6),
         said["p50_us"] / 1e3,
         max(1.0, (sent_after[0] - sent[0]) / messages),
-        {name: seconds * 1e6 / requests for name, seconds in used.items()},
+        {name: cpu_s * 1e6 / requests for name, cpu_s in used.items()},
         max(0.0, busy - sum(used.values())) * 1e6 / said["duration_us"],
     )
 
