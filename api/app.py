@@ -45,7 +45,9 @@ class Gateway(FastAPI):
             dependencies=[Depends(current_caller)],
         )
         self.settings = settings
-        self.predictions = Predictions(settings, lambda: self.state.gateway.coalescer)
+        self.predictions = Predictions(
+            settings, lambda: self.state.gateway.coalescer, lambda: self.state.gateway.keyring
+        )
         self._predict = route.PredictRoute(self.predictions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -165,18 +165,27 @@ class AsyncRpcClient:
         self._publisher.send(exchange, "", body, properties, str(properties.message_id), _forget, mandatory=False)
 
     def open_stream(
-        self, exchange: str, body: bytes, kind: str, sink: Sink, *, routing_key: str = "", request_id: str = ""
+        self,
+        exchange: str,
+        body: bytes,
+        kind: str,
+        sink: Sink,
+        *,
+        routing_key: str = "",
+        request_id: str = "",
+        remaining_ms: int = 0,
     ) -> str:
         """Ask, and give every answer to ``sink`` until ``close_stream`` with the key returned here.
 
         With a routing key the request is ``mandatory``; without one it goes to a fanout exchange,
-        whose receivers may be none. A stream outlives the publishing connection once the broker
-        has its request; it fails when the receiving connection is lost. Raises BrokerUnavailable.
+        whose receivers may be none. ``remaining_ms`` is how long the request is of use (0: for
+        ever). A stream outlives the publishing connection once the broker has its request; it
+        fails when the receiving connection is lost. Raises BrokerUnavailable and Overloaded.
         """
         key = f"{self._prefix}{next(self._numbers):x}"
         self._streams[key] = sink
         try:
-            self._send(exchange, routing_key, body, kind, key, request_id or logs.request_id_var.get(), 0)
+            self._send(exchange, routing_key, body, kind, key, request_id or logs.request_id_var.get(), remaining_ms)
         except errors.WarrenError:
             del self._streams[key]
             raise

@@ -9,14 +9,16 @@ request that comes back again has ended two predictors and is answered ``inferen
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
 from api import metrics
 from api.predict import batches
 from api.predict.batches import Outcome, Pending
-from wire import errors, logs
+from wire import errors, frames, logs, topology
 from wire.async_client import AsyncRpcClient
+from wire.deadlines import Deadline
 
 PATIENCE_S = 0.25
 """Seconds one request keeps the next from being sent: long enough for a crash to be over, and
@@ -60,11 +62,24 @@ class Retrier:
         finally:
             self._runner = None
 
+    async def _ask(self, pending: Pending) -> Outcome:
+        sent_at = time.monotonic()
+        body, _ = batches.encode(pending.reference, (pending,), sent_at)
+        delivery = await self._rpc.call_raw(
+            topology.PREDICT,
+            body,
+            frames.BATCH_TYPE,
+            deadline=Deadline(pending.expires_at),
+            request_id=pending.request_id,
+        )
+        (outcome,) = batches.read_reply(delivery, (pending,), sent_at)
+        return outcome
+
     async def _one(self, pending: Pending) -> None:
         metrics.retried_alone.inc()
         outcome: Outcome
         try:
-            (outcome,) = await batches.exchange(self._rpc, pending.reference, (pending,))
+            outcome = await self._ask(pending)
         except errors.RetryAlone:
             outcome = errors.InferenceCrashed()
         except errors.WarrenError as error:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from api.predict import policy
 from api.predict.envelope import Asked
 from wire import errors, frames, messages, topology
 from wire.async_client import AsyncRpcClient, Delivery
-from wire.deadlines import Deadline
 
 _NOT_ANSWERED = {kind.code: kind for kind in errors.NotAnswered.__subclasses__()}
 
@@ -81,7 +80,7 @@ class Batch:
         self.entries = entries
         self.open = len(entries)
         self.sent_at = time.monotonic()
-        self.copies: set[asyncio.Task[None]] = set()
+        self.copies: set[Copy] = set()
         self.timer: asyncio.TimerHandle | None = None
         self.landed = False
         self.settled = False
@@ -93,17 +92,60 @@ class Batch:
         return [entry for entry in self.entries if not entry.done]
 
 
-async def exchange(rpc: AsyncRpcClient, reference: policy.Reference, entries: Sequence[Pending]) -> list[Outcome]:
-    """Send requests in one message and read the reply: one outcome per entry, in order.
+class Carrier(Protocol):
+    """Who sends copies and is told how they ended."""
 
-    Raises what the whole batch failed with: errors.RetryAlone among what a predictor says, and
-    the kinds of errors.NotAnswered.
+    def replied(self, copy: Copy, delivery: Delivery) -> None:
+        """The reply to a copy is here."""
+
+    def failed(self, copy: Copy, error: errors.WarrenError) -> None:
+        """A copy will have no reply."""
+
+
+class Copy:
+    """One message of a batch under way: ``entries`` are those that still waited when it was sent.
+
+    It is the sink of its reply (wire.async_client.Sink).
     """
-    sent_at = time.monotonic()
+
+    __slots__ = ("_carrier", "batch", "entries", "key", "sent_at")
+
+    def __init__(self, carrier: Carrier, batch: Batch, entries: Sequence[Pending]) -> None:
+        """``carrier`` is told of the end."""
+        self._carrier = carrier
+        self.batch = batch
+        self.entries = entries
+        self.key = ""
+        self.sent_at = time.monotonic()
+
+    def send(self, rpc: AsyncRpcClient) -> None:
+        """Put it on its way. Raises errors.BrokerUnavailable and errors.Overloaded."""
+        body, remaining_ms = encode(self.batch.reference, self.entries, self.sent_at)
+        self.key = rpc.open_stream(
+            topology.PREDICT,
+            body,
+            frames.BATCH_TYPE,
+            self,
+            routing_key=topology.PREDICT,
+            request_id=request_id(self.entries),
+            remaining_ms=remaining_ms,
+        )
+
+    def take(self, delivery: Delivery) -> None:
+        """The reply (Sink)."""
+        self._carrier.replied(self, delivery)
+
+    def fail(self, error: errors.WarrenError) -> None:
+        """There will be none (Sink)."""
+        self._carrier.failed(self, error)
+
+
+def encode(reference: policy.Reference, entries: Sequence[Pending], now: float) -> tuple[bytes, int]:
+    """The message of these requests, and for how many milliseconds the most patient of them waits."""
     items = tuple(
         frames.BatchItem(
             entry.size_bytes,
-            max(1, int((entry.expires_at - sent_at) * 1000)),
+            max(1, int((entry.expires_at - now) * 1000)),
             probabilities=entry.asked.probabilities,
             request_id=entry.request_id,
         )
@@ -111,10 +153,12 @@ async def exchange(rpc: AsyncRpcClient, reference: policy.Reference, entries: Se
     )
     header = frames.BatchHeader(reference.model, items, reference.version, reference.alias)
     body = frames.encode(header, [entry.asked.instances for entry in entries])
-    deadline = Deadline(max(entry.expires_at for entry in entries))
-    request_id = entries[0].request_id if len(entries) == 1 else ""
-    delivery = await rpc.call_raw(topology.PREDICT, body, frames.BATCH_TYPE, deadline=deadline, request_id=request_id)
-    return read_reply(delivery, entries, sent_at)
+    return body, max(item.remaining_ms for item in items)
+
+
+def request_id(entries: Sequence[Pending]) -> str:
+    """What a message is known by in the logs: the id of its request, if it has only one."""
+    return entries[0].request_id if len(entries) == 1 else ""
 
 
 def read_reply(delivery: Delivery, entries: Sequence[Pending], sent_at: float) -> list[Outcome]:

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from api import metrics
 from api.predict import batches, patience, policy
 from api.predict.alone import Retrier
-from api.predict.batches import Batch, Outcome, Pending
-from wire import errors, logs, topology
-from wire.async_client import AsyncRpcClient
+from api.predict.batches import Batch, Copy, Outcome, Pending
+from wire import errors, logs, telemetry, topology
+from wire.async_client import AsyncRpcClient, Delivery
 from wire.settings import Predict
 
 SWEEP_S = 0.05
@@ -36,7 +36,6 @@ class Coalescer:
         self._policy: policy.Policy[Pending] = policy.Policy(limits)
         self._live: set[Pending] = set()
         self._flushing: set[policy.Reference] = set()
-        self._batches: set[Batch] = set()
         self._paces: dict[policy.Reference, patience.Pace] = {}
         self._budget = patience.Budget(limits.hedge_share)
         self._alone = Retrier(rpc, self._end)
@@ -54,8 +53,7 @@ class Coalescer:
         """Fail what is open and end every task."""
         self._nobody = "This replica is stopping."
         self._fail_all(errors.Unroutable(self._nobody))
-        copies = [task for batch in self._batches for task in batch.copies]
-        tasks = [task for task in (self._watcher, *self._alone.close(), *copies) if task is not None]
+        tasks = [task for task in (self._watcher, *self._alone.close()) if task is not None]
         for task in tasks:
             task.cancel()
         if self._sweeper is not None:
@@ -132,45 +130,51 @@ class Coalescer:
         self._flushing.discard(reference)
         while entries := self._policy.take(reference):
             batch = Batch(reference, entries)
-            self._batches.add(batch)
             self._budget.earn()
             metrics.batch_requests.observe(len(entries))
-            self._send(batch)
             batch.timer = self._loop.call_later(self._pace(reference).patience_s, self._late, batch)
+            self._send(batch)
 
     def _send(self, batch: Batch) -> None:
-        batch.copies.add(self._loop.create_task(self._carry(batch)))
-
-    async def _carry(self, batch: Batch) -> None:
-        """Send one copy of a batch and give each of its requests its end."""
+        """Send one copy of a batch, of the requests that still wait."""
         entries = batch.waiting()
         if not entries:
             return self._settle(batch)
-        outcomes: Sequence[Outcome]
+        copy = Copy(self, batch, entries)
+        batch.copies.add(copy)
         try:
-            outcomes = await batches.exchange(self._rpc, batch.reference, entries)
-        except errors.RetryAlone:
-            return self._come_back(batch)
+            copy.send(self._rpc)
         except errors.WarrenError as error:
-            if isinstance(error, errors.NotAnswered) and self._another_copy(batch):
-                return None
-            outcomes = [error] * len(entries)
-        except Exception:
-            logs.log("predict.failed", level="ERROR", exc_info=True, model=batch.reference.model)
-            outcomes = [errors.InternalError()] * len(entries)
-        else:
-            self._observe(batch)
-        self._settle(batch)
-        for pending, outcome in zip(entries, outcomes, strict=True):
-            self._end(pending, outcome)
+            self.failed(copy, error)
         return None
 
-    def _another_copy(self, batch: Batch) -> bool:
-        """Whether the running task's message has a copy that may still be answered; forgets the task then."""
-        if len(batch.copies) < 2:
-            return False
-        batch.copies.remove(_current_task())
-        return True
+    def replied(self, copy: Copy, delivery: Delivery) -> None:
+        """Give each request of a copy its end (batches.Carrier)."""
+        self._rpc.close_stream(copy.key)
+        try:
+            outcomes = batches.read_reply(delivery, copy.entries, copy.sent_at)
+        except errors.RetryAlone:
+            self._come_back(copy.batch)
+        except errors.WarrenError as error:
+            self.failed(copy, error)
+        except Exception:
+            logs.log("predict.failed", level="ERROR", exc_info=True, model=copy.batch.reference.model)
+            self.failed(copy, errors.InternalError())
+        else:
+            self._observe(copy.batch)
+            self._finish(copy, outcomes)
+
+    def failed(self, copy: Copy, error: errors.WarrenError) -> None:
+        """A copy has no answer; while another one may still have it, nobody is told (batches.Carrier)."""
+        if isinstance(error, errors.NotAnswered) and len(copy.batch.copies) > 1:
+            copy.batch.copies.discard(copy)
+        else:
+            self._finish(copy, [error] * len(copy.entries))
+
+    def _finish(self, copy: Copy, outcomes: Sequence[Outcome]) -> None:
+        self._settle(copy.batch)
+        for pending, outcome in zip(copy.entries, outcomes, strict=True):
+            self._end(pending, outcome)
 
     def _come_back(self, batch: Batch) -> None:
         """A predictor died with this batch: its requests go out again, one by one."""
@@ -203,18 +207,15 @@ class Coalescer:
         batch.settled = True
         if batch.timer is not None:
             batch.timer.cancel()
-        self._batches.discard(batch)
-        if len(batch.copies) > 1 or batch.open == 0:
-            current = asyncio.current_task()
-            for task in batch.copies:
-                if task is not current:
-                    task.cancel()
+        for copy in batch.copies:
+            self._rpc.close_stream(copy.key)
         self._land(batch)
 
     def _observe(self, batch: Batch) -> None:
         seconds = time.monotonic() - batch.sent_at
         self._pace(batch.reference).observe(seconds)
         metrics.batch_seconds.observe(seconds)
+        telemetry.observe_rpc(topology.PREDICT, seconds)
 
     def _pace(self, reference: policy.Reference) -> patience.Pace:
         pace = self._paces.get(reference)
@@ -234,6 +235,8 @@ class Coalescer:
                 state = await self._rpc.queue_state(topology.PREDICT)
                 self._nobody = "" if state.consumers else "No predictor is running at the moment."
                 error = errors.Unroutable(self._nobody) if self._nobody else None
+                if self._rpc.blocked:
+                    error = errors.BrokerUnavailable("The message broker is short of memory or disk.")
             except errors.WarrenError as failure:
                 # Not remembered: the client itself knows when it is connected again.
                 self._nobody, error = "", failure
@@ -242,9 +245,3 @@ class Coalescer:
             if error is not None:
                 self._fail_all(error)
             await asyncio.sleep(self._limits.consumers_poll_s)
-
-
-def _current_task() -> asyncio.Task[None]:
-    task = asyncio.current_task()
-    assert task is not None
-    return task

@@ -15,6 +15,7 @@ from typing import Any, Final
 import anyio.to_thread
 
 from api import bodies, headers, metrics, problems, refusals
+from api.keys.keyring import Keyring, UnknownKey
 from api.predict import envelope
 from api.predict.batches import Answer, Outcome, Pending
 from api.predict.coalescer import Coalescer
@@ -40,8 +41,10 @@ Field = tuple[bytes, bytes]
 class Predictions:
     """What all exchanges of a replica share: limits, coalescer, counts, and the bytes being received."""
 
-    def __init__(self, settings: Settings, coalescer: Callable[[], Coalescer]) -> None:
-        """``coalescer`` is asked for at every request: it is made when the replica starts."""
+    def __init__(self, settings: Settings, coalescer: Callable[[], Coalescer], keyring: Callable[[], Keyring]) -> None:
+        """``coalescer`` and ``keyring`` are asked for at every request: they are made when the replica starts."""
+        self.keys_required = settings.api.keys == "required"
+        self.keyring = keyring
         self.body_bytes = settings.limits.predict_body_bytes
         self.rows = settings.limits.predict_rows
         self.limits = settings.predict
@@ -63,7 +66,7 @@ class Predictions:
 class Exchange(Pending):
     """One request and its answer. A door's subclass has ``respond``, and calls the rest in order."""
 
-    __slots__ = ("_deadline_s", "_ended", "_reserved_bytes", "_shared", "started_at")
+    __slots__ = ("_deadline_s", "_ended", "_reserved_bytes", "_shared", "_unknown", "started_at")
 
     def __init__(self, shared: Predictions, found: RawHeaders) -> None:
         """``found`` are the request's headers."""
@@ -71,6 +74,7 @@ class Exchange(Pending):
         self._shared = shared
         self._ended = False
         self._reserved_bytes = 0
+        self._unknown: RawHeaders | None = None
         self.started_at = time.monotonic()
         metrics.in_flight.inc()
 
@@ -91,6 +95,8 @@ class Exchange(Pending):
         ``count`` is how many header lines there were.
         """
         try:
+            if self._shared.keys_required:
+                self._admit(found)
             _check_request(method, query_bytes, found, count)
             self._deadline_s = headers.timeout_s(found.get(b"x-request-timeout-ms"), self._shared.limits)
             declared = _declared_bytes(found, self._shared.body_bytes)
@@ -113,13 +119,13 @@ class Exchange(Pending):
     def ask(self, raw: bytes) -> None:
         """The body is here: read it and wait for the answer."""
         self._received()
-        if len(raw) <= _INLINE_BYTES:
+        if len(raw) <= _INLINE_BYTES and self._unknown is None:
             try:
                 self._submit(envelope.read(raw, self._shared.rows))
             except Exception as error:
                 self._fail(error)
         else:
-            task = asyncio.get_running_loop().create_task(self._ask_in_thread(raw))
+            task = asyncio.get_running_loop().create_task(self._ask_later(raw))
             self._shared.reading.add(task)
             task.add_done_callback(self._shared.reading.discard)
 
@@ -157,8 +163,18 @@ class Exchange(Pending):
         self.respond(status, _PROBLEM, fields, problems.document(error, self.request_id))
         self._end(status)
 
-    async def _ask_in_thread(self, raw: bytes) -> None:
+    def _admit(self, found: RawHeaders) -> None:
+        """Raises errors.Unauthenticated and errors.Forbidden."""
         try:
+            self._shared.keyring().admit(found, "predict")
+        except (UnknownKey, errors.LedgerUnavailable):
+            self._unknown = found  # a new key, perhaps, or an old memory: the ledger is asked once the body is here
+
+    async def _ask_later(self, raw: bytes) -> None:
+        """The same for a key that is not known yet, and for a body that is read in a thread."""
+        try:
+            if self._unknown is not None:
+                await self._shared.keyring().ask(self._unknown, "predict")
             asked = await anyio.to_thread.run_sync(envelope.read, raw, self._shared.rows)
             if not self._ended:
                 self._submit(asked)

@@ -16,9 +16,9 @@ from tests.source_tree import CHECKOUT
 from tests.unit.api_keys.conftest import MakeKey, bearer
 from wire.settings import Settings
 
+BODY = {"model": "m", "instances": [[1]]}
 OPEN = [call for call, policy in POLICIES.items() if policy == "open"]
-# The prediction has a door of its own, before the routing.
-GUARDED = [call for call, policy in POLICIES.items() if policy != "open" and call != ("POST", "/predict")]
+GUARDED = [call for call, policy in POLICIES.items() if policy != "open"]
 
 
 def calls(routes: list[BaseRoute]) -> Iterator[tuple[str, str]]:
@@ -59,13 +59,13 @@ async def test_a_guarded_call_takes_a_key_with_its_scope(client: httpx.AsyncClie
     for method, path in GUARDED:
         call, needed = f"{method} {path}", POLICIES[method, path]
         for sent in wrong:
-            answer = await client.request(method, filled(path), headers=sent)
+            answer = await client.request(method, filled(path), headers=sent, json=BODY)
             assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated"), call
             assert answer.headers["www-authenticate"].startswith("Bearer")
             assert answer.headers["content-type"] == "application/problem+json"
             assert "hunter2" not in answer.text
         for scope, key in keys.items():
-            answer = await client.request(method, filled(path), headers=bearer(key))
+            answer = await client.request(method, filled(path), headers=bearer(key), json=BODY)
             allowed = needed == "any" or needed in granted({scope})
             assert (answer.status_code == 403) is not allowed, f"{call} with {scope}: {answer.text}"
             assert answer.status_code != 401, call
