@@ -1,4 +1,5 @@
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,9 +48,9 @@ def compose() -> Iterator[Compose]:
 
 @pytest.fixture(scope="session")
 def key(compose: Compose) -> str:
-    """A key that may do everything."""
-    made = compose("exec", "-T", "api", "python", "-m", "api.keys", "create", "--owner", "tests", "--scope", "admin")
-    return made.strip()
+    """A key that may do everything, of an owner of its own: one has two keys at most."""
+    create = ("python", "-m", "api.keys", "create", "--owner", f"tests-{uuid.uuid4().hex[:12]}", "--scope", "admin")
+    return compose("exec", "-T", "api", *create).strip()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import re
+import uuid
 
 import httpx
 import pytest
@@ -15,17 +16,22 @@ USERS = {"nginx": 101, "rabbitmq": 999, "postgres": 999}
 OURS = 10001
 
 
+def fresh(name: str) -> str:
+    """A name no model of a stack that was here before has."""
+    return f"{name}-{uuid.uuid4().hex[:8]}"
+
+
 def test_a_model_is_trained_and_served(compose: Compose, client: Client) -> None:
-    ask = {"model": "first", "dataset": {"sample": "iris"}, "target": "target", "estimator": "LogisticRegression"}
+    ask = {"model": fresh("first"), "dataset": {"sample": "iris"}, "target": "target", "estimator": "GaussianNB"}
     assert client.trained(**ask)["version"] == 1
-    assert client.predict(model="first", instances=[[5.1, 3.5, 1.4, 0.2]])["predictions"] == ["setosa"]
+    assert client.predict(model=ask["model"], instances=[[5.1, 3.5, 1.4, 0.2]])["predictions"] == ["setosa"]
 
 
 def test_an_uploaded_table_reaches_the_trainer(client: Client) -> None:
     uploaded = client.upload((CHECKOUT / "docs" / "examples" / "customers.csv").read_bytes())
-    result = client.trained(model="churn", dataset={"id": uploaded["dataset_id"]}, target="left")
-    assert result["version"] == 1
-    assert client.predict(model="churn", instances=[{"age": 31, "plan": "basic"}])["predictions"]
+    model = fresh("churn")
+    assert client.trained(model=model, dataset={"id": uploaded["dataset_id"]}, target="left")["version"] == 1
+    assert client.predict(model=model, instances=[{"age": 31, "plan": "basic"}])["predictions"]
 
 
 @pytest.mark.parametrize("service", SERVICES)
