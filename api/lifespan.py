@@ -1,12 +1,13 @@
 """The life of a replica: what is made before the first request, and ended after the last.
 
-Around the application. Nothing here waits for another process: a replica starts without
-broker, ledger or predictors, says so at /readyz, and is ready once they are there.
+Around the application. A replica waits a moment for broker and ledger, because its port opens
+afterwards; it starts without them all the same, says so at /readyz, and is ready once they are there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import signal
 import threading
@@ -14,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 
@@ -26,6 +28,8 @@ from wire.async_client import AsyncRpcClient
 from wire.settings import Settings
 
 _LONGEST_PAUSE_S = 2.0
+_OPEN_WITHIN_S = 3.0
+"""Seconds until a starting replica takes requests, even if all it can do is to say what is missing."""
 
 
 @asynccontextmanager
@@ -46,6 +50,7 @@ async def running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     forget_signal = _on_stop_signal(lambda: loop.call_soon_threadsafe(state.stopping.set))
     logs.log("process.started", metrics_port=probes.port)
     try:
+        await _until_useful(state)
         yield
     finally:
         logs.log("process.stopping")
@@ -60,6 +65,15 @@ async def running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
         await anyio.to_thread.run_sync(probes.close)
         await anyio.to_thread.run_sync(ledger.close)
         logs.log("process.stopped")
+
+
+async def _until_useful(state: State) -> None:
+    """Wait until a request could be answered: a replica that joins others must refuse none of theirs."""
+    with anyio.move_on_after(_OPEN_WITHIN_S):
+        await state.rpc.wait_connected(_OPEN_WITHIN_S)
+        await state.migrated.wait()
+        with contextlib.suppress(errors.LedgerUnavailable):
+            await state.keyring.refresh()
 
 
 async def _migrate(state: State) -> None:

@@ -62,6 +62,7 @@ def render(layout: Layout, block: PortBlock) -> str:
             "WARREN_TRAIN_KEY": '""',
             "WARREN_TRIES": "2",
             "WARREN_NO_ANSWER": "/_problem",
+            "WARREN_SERVER_FILES": f"{layout.nginx}/server.d/*.conf",
             "WARREN_LISTEN": f"{layout.listen}:{layout.port}",
         },
     )
