@@ -50,7 +50,12 @@ class PredictorService:
         prefetch = config.predict.prefetch
         # As many threads as batches held: one computes while another waits for a version to load.
         self._server.serve(
-            topology.PREDICT, batches.handle, prefetch=prefetch, threads=prefetch, shortcut=batches.shortcut
+            topology.PREDICT,
+            batches.handle,
+            prefetch=prefetch,
+            threads=prefetch,
+            shortcut=batches.shortcut,
+            confirmed=False,
         )
         self._server.serve(topology.MODELS, reads.handle, prefetch=READS_PREFETCH)
         self._server.subscribe(topology.ANNOUNCE, announcements.handle)

@@ -13,14 +13,14 @@ import asyncio
 import copy
 import itertools
 import secrets
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import pika
 
 from wire import errors, links, logs, messages, replies, settings, telemetry, topology
 from wire.deadlines import Deadline
 from wire.publisher import Publisher
-from wire.replies import Delivery, QueueState
+from wire.replies import Delivery, QueueState, Sink
 
 __all__ = ["AsyncRpcClient", "Delivery", "QueueState", "Sink"]
 
@@ -28,16 +28,6 @@ M = TypeVar("M", bound=messages.Message)
 
 PERSISTENT = 2
 """AMQP delivery mode of a message that survives a restart of the broker."""
-
-
-class Sink(Protocol):
-    """Takes the answers of a stream; called on the client's event loop."""
-
-    def take(self, delivery: Delivery) -> None:
-        """One more answer."""
-
-    def fail(self, error: errors.WarrenError) -> None:
-        """There will be no more."""
 
 
 class AsyncRpcClient:
@@ -53,6 +43,7 @@ class AsyncRpcClient:
         self._numbers = itertools.count(1)
         self._calls: dict[str, asyncio.Future[Delivery]] = {}
         self._streams: dict[str, Sink] = {}
+        self._unconfirmed: set[str] = set()
         self._publishes: dict[str, asyncio.Future[None]] = {}
         self._up = asyncio.Event()
         # One object serves every call: pika writes it to bytes before send() returns.
@@ -119,7 +110,7 @@ class AsyncRpcClient:
         try:
             if remaining_ms == 0:
                 raise errors.DeadlineExceeded
-            self._send(queue, queue, body, kind, key, request_id or logs.request_id_var.get(), remaining_ms)
+            self._send(queue, queue, body, kind, key, request_id, remaining_ms)
             delivery = await future
         except errors.WarrenError as error:
             telemetry.rpc_failures.labels(queue, error.code).inc()
@@ -174,26 +165,30 @@ class AsyncRpcClient:
         routing_key: str = "",
         request_id: str = "",
         remaining_ms: int = 0,
+        confirmed: bool = True,
     ) -> str:
         """Ask, and give every answer to ``sink`` until ``close_stream`` with the key returned here.
 
         With a routing key the request is ``mandatory``; without one it goes to a fanout exchange,
         whose receivers may be none. ``remaining_ms`` is how long the request is of use (0: for
-        ever). A stream outlives the publishing connection once the broker has its request; it
-        fails when the receiving connection is lost. Raises BrokerUnavailable and Overloaded.
+        ever). A stream fails when the receiving connection is lost, and an unconfirmed one also
+        when the publishing connection is. Raises BrokerUnavailable and Overloaded.
         """
         key = f"{self._prefix}{next(self._numbers):x}"
         self._streams[key] = sink
+        if not confirmed:
+            self._unconfirmed.add(key)
         try:
-            self._send(exchange, routing_key, body, kind, key, request_id or logs.request_id_var.get(), remaining_ms)
+            self._send(exchange, routing_key, body, kind, key, request_id, remaining_ms, confirmed)
         except errors.WarrenError:
-            del self._streams[key]
+            self.close_stream(key)
             raise
         return key
 
     def close_stream(self, key: str) -> None:
         """Drop what still arrives for this stream."""
         self._streams.pop(key, None)
+        self._unconfirmed.discard(key)
 
     async def queue_state(self, queue: str) -> QueueState:
         """How many messages are ready in a queue, and how many consumers it has (0, 0 if it is missing).
@@ -203,23 +198,34 @@ class AsyncRpcClient:
         return await self._inbox.queue_state(queue)
 
     def _send(
-        self, exchange: str, routing_key: str, body: bytes, kind: str, key: str, request_id: str, remaining_ms: int
+        self,
+        exchange: str,
+        route: str,
+        body: bytes,
+        kind: str,
+        key: str,
+        request_id: str,
+        ms: int,
+        confirmed: bool = True,
     ) -> None:
         reply_to = self._inbox.reply_to
         if not reply_to:
             raise errors.BrokerUnavailable
         properties, headers = self._properties, self._headers
-        headers["request_id"] = request_id
-        if remaining_ms:
-            headers["remaining_ms"] = remaining_ms
-            properties.expiration = str(remaining_ms)
+        headers["request_id"] = request_id or logs.request_id_var.get()
+        if ms:
+            headers["remaining_ms"] = ms
+            properties.expiration = str(ms)
         else:
             headers.pop("remaining_ms", None)
             properties.expiration = None
         properties.type = kind
         properties.correlation_id = key
         properties.reply_to = reply_to
-        self._publisher.send(exchange, routing_key, body, properties, key, self._settle, bool(routing_key))
+        if confirmed:
+            self._publisher.send(exchange, route, body, properties, key, self._settle, bool(route))
+        else:
+            self._publisher.send_unconfirmed(exchange, route, body, properties, bool(route))
 
     def _take(self, key: str, delivery: Delivery) -> None:
         """An answer came (replies.ReplyInbox). Nobody may wait for it any more; then it is dropped."""
@@ -248,6 +254,7 @@ class AsyncRpcClient:
         if future is not None and not future.done():
             future.set_exception(error)
         stream = self._streams.pop(key, None)
+        self._unconfirmed.discard(key)
         if stream is not None:
             stream.fail(error)
 
@@ -260,8 +267,12 @@ class AsyncRpcClient:
     def publisher_down(self, error: errors.BrokerUnavailable) -> None:
         """Publishing does not work: what is unconfirmed was settled, open calls fail (publisher.Owner)."""
         self._show()
-        for key in tuple(self._calls):
+        for key in (*self._calls, *self._unconfirmed):
             self._fail(key, errors.BrokerUnavailable(error.message))
+
+    def publisher_returned(self, key: str) -> None:
+        """No queue takes an unconfirmed request (publisher.Owner)."""
+        self._fail(key, errors.Unroutable())
 
     def inbox_up(self) -> None:
         """The reply queue is there (replies.Owner)."""

@@ -36,7 +36,8 @@ _PAUSE_S = 0.2
 class Outgoing:
     """One message to publish: where, what, until when it is of use, and whom to tell when it is over.
 
-    ``mandatory`` False: it is of no matter whether a queue is there to take it.
+    ``mandatory`` False: it is of no matter whether a queue is there to take it. ``confirmed``
+    False: it is over once it is written; whoever asked will ask again.
     """
 
     exchange: str
@@ -46,6 +47,7 @@ class Outgoing:
     until: Deadline
     done: Callable[[], None]
     mandatory: bool = True
+    confirmed: bool = True
 
 
 class Outbox:
@@ -112,6 +114,9 @@ class Outbox:
     def post(self, outgoing: Outgoing) -> None:
         """Publish now, or as soon as the broker takes it."""
         key = outgoing.properties.message_id = f"{self._prefix}{next(self._numbers):x}"
+        if not outgoing.confirmed:
+            self._post_unconfirmed(outgoing)
+            return
         try:
             self._publisher.send(
                 outgoing.exchange,
@@ -126,6 +131,20 @@ class Outbox:
             self._wait(outgoing)
         else:
             self._sent[key] = outgoing
+
+    def _post_unconfirmed(self, outgoing: Outgoing) -> None:
+        try:
+            self._publisher.send_unconfirmed(
+                outgoing.exchange, outgoing.routing_key, outgoing.body, outgoing.properties, outgoing.mandatory
+            )
+        except errors.NotAnswered:
+            self._wait(outgoing)
+        else:
+            self._over(outgoing)
+
+    def publisher_returned(self, key: str) -> None:
+        """The requester of an unconfirmed reply is gone (publisher.Owner)."""
+        telemetry.rpc_replies_dropped.labels("gone").inc()
 
     def publisher_up(self) -> None:
         """Send what waited (publisher.Owner)."""

@@ -41,9 +41,16 @@ class Owner(Protocol):
     def publisher_down(self, error: errors.BrokerUnavailable) -> None:
         """It does not any more; everything unconfirmed has been settled with ``error``."""
 
+    def publisher_returned(self, key: str) -> None:
+        """There is no queue for the message with this key, which was sent without a confirm."""
+
 
 class Publisher:
-    """A connection that only publishes, with confirms."""
+    """A connection that only publishes: on one channel with confirms, on another without.
+
+    A confirm wakes both ends once more. What its sender would send again anyway, because it waits
+    for an answer, goes without (docs/decisions/0021).
+    """
 
     def __init__(
         self, broker: settings.Broker, name: str, owner: Owner, connect: links.Connect = links.connect
@@ -52,6 +59,7 @@ class Publisher:
         self._link = links.Link(broker, name, self, connect)
         self._timeout_s = broker.confirm_timeout_s
         self._channel: Channel | None = None
+        self._plain: Channel | None = None
         self._tag = 0
         self._timer: asyncio.TimerHandle | None = None
         self._unconfirmed: dict[int, tuple[float, str, Settle]] = {}
@@ -68,7 +76,7 @@ class Publisher:
     @property
     def ready(self) -> bool:
         """Whether ``send`` has a channel to write to."""
-        return self._channel is not None
+        return self._channel is not None and self._plain is not None
 
     @property
     def blocked(self) -> bool:
@@ -90,29 +98,49 @@ class Publisher:
         Raises BrokerUnavailable when there is no connection or an alarm stops it, Overloaded when
         too much is unconfirmed; ``settle`` is then not called.
         """
-        channel = self._channel
-        if channel is None or self._link.blocked:
-            raise errors.BrokerUnavailable
         if len(self._unconfirmed) >= MAX_UNCONFIRMED:
             raise errors.Overloaded
-        try:
-            channel.basic_publish(exchange, routing_key, body, properties, mandatory)
-        except exceptions.AMQPError as error:
-            raise errors.BrokerUnavailable from error
+        self._write(self._channel, exchange, routing_key, body, properties, mandatory)
         self._tag += 1
         self._unconfirmed[self._tag] = (self._loop.time(), key, settle)
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout_s, self._sweep)
 
+    def send_unconfirmed(
+        self, exchange: str, routing_key: str, body: bytes, properties: pika.BasicProperties, mandatory: bool = True
+    ) -> None:
+        """Write one message and hear no more of it, but ``publisher_returned`` when no queue takes it.
+
+        Raises BrokerUnavailable when there is no connection or an alarm stops it.
+        """
+        self._write(self._plain, exchange, routing_key, body, properties, mandatory)
+
+    def _write(
+        self,
+        channel: Channel | None,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        properties: pika.BasicProperties,
+        mandatory: bool,
+    ) -> None:
+        if channel is None or self._link.blocked:
+            raise errors.BrokerUnavailable
+        try:
+            channel.basic_publish(exchange, routing_key, body, properties, mandatory)
+        except exceptions.AMQPError as error:
+            raise errors.BrokerUnavailable from error
+
     # ------------------------------------------------------------------ the link's events
 
     def link_opened(self, connection: links.Connection) -> None:
-        """Open the channel (links.Listener)."""
+        """Open the channels (links.Listener)."""
         links.open_channel(connection, self._prepare, self._link.renew)
+        links.open_channel(connection, self._prepare_plain, self._link.renew)
 
     def link_closed(self, error: errors.BrokerUnavailable) -> None:
         """Settle everything that is open (links.Listener)."""
-        self._channel = None
+        self._channel = self._plain = None
         self._fail_all(error)
         self._owner.publisher_down(error)
 
@@ -124,14 +152,22 @@ class Publisher:
 
     def link_unblocked(self) -> None:
         """Publishing works again (links.Listener)."""
-        if self._channel is not None:
+        self._show()
+
+    def _prepare_plain(self, channel: Channel) -> None:
+        channel.add_on_return_callback(self._on_plain_return)
+        self._plain = channel
+        self._show()
+
+    def _show(self) -> None:
+        if self.ready:
             self._owner.publisher_up()
 
     def _prepare(self, channel: Channel) -> None:
         def confirmed(_frame: object) -> None:
             self._tag = 0
             self._channel = channel
-            self._owner.publisher_up()
+            self._show()
 
         channel.add_on_return_callback(self._on_return)
         channel.confirm_delivery(self._on_confirm, confirmed)
@@ -142,6 +178,9 @@ class Publisher:
         tag = next((tag for tag, entry in self._unconfirmed.items() if entry[1] == key), None)
         if tag is not None:
             self._unconfirmed.pop(tag)[2](str(key), errors.Unroutable())
+
+    def _on_plain_return(self, _channel: object, _method: Any, properties: pika.BasicProperties, _body: bytes) -> None:
+        self._owner.publisher_returned(str(properties.message_id or properties.correlation_id))
 
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method

@@ -61,6 +61,16 @@ def _decode(delivery: Delivery, kind: type[M]) -> M:
         raise errors.InternalError from error
 
 
+class Sink(Protocol):
+    """Takes the answers of a stream; called on the client's event loop."""
+
+    def take(self, delivery: Delivery) -> None:
+        """One more answer."""
+
+    def fail(self, error: errors.WarrenError) -> None:
+        """There will be no more."""
+
+
 class Owner(Protocol):
     """Who uses an inbox; called on its event loop."""
 

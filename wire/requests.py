@@ -4,7 +4,8 @@ Comes in: a delivery. Goes out: any number of replies on its correlation id, and
 acknowledgement. The acknowledgement follows the *confirm* of the last reply, not just its
 writing: replies and acknowledgements travel on two connections, so a process killed in between
 could have acknowledged work whose answer never left it, and nobody would do it again. It costs
-a prefetch slot for the fraction of a millisecond a confirm takes.
+a prefetch slot for the fraction of a millisecond a confirm takes. Where the requester asks again
+by itself when no answer comes, as with predictions, it follows the writing (docs/decisions/0021).
 """
 
 from __future__ import annotations
@@ -34,7 +35,14 @@ class Request:
     """
 
     def __init__(
-        self, outbox: Outbox, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
+        self,
+        outbox: Outbox,
+        channel: Channel,
+        method: Any,
+        properties: pika.BasicProperties,
+        body: bytes,
+        *,
+        confirmed: bool = True,
     ) -> None:
         headers = properties.headers or {}
         self.kind: str = properties.type or ""
@@ -44,6 +52,7 @@ class Request:
         self.reply_to: str = properties.reply_to or ""
         self.redelivered: bool = method.redelivered
         self.deadline = _deadline(properties)
+        self._confirmed = confirmed
         self._outbox = outbox
         self._channel = channel
         self._tag: int = method.delivery_tag
@@ -89,7 +98,17 @@ class Request:
             type=kind, correlation_id=self.correlation_id, headers={"request_id": self.request_id}
         )
         until = self.deadline or Deadline.after(KEEP_S)
-        self._post(Outgoing(topology.REPLY, self.reply_to, body, properties, until, self._settled))
+        self._post(
+            Outgoing(
+                topology.REPLY,
+                self.reply_to,
+                body,
+                properties,
+                until,
+                self._settled,
+                confirmed=self._confirmed,
+            )
+        )
 
     def _post_dead(self, queue: str, reason: str) -> None:
         properties = pika.BasicProperties(

@@ -56,7 +56,14 @@ class RpcServer:
         self._moved = asyncio.Event()
 
     def serve(
-        self, queue: str, handler: Handler, *, prefetch: int, threads: int = 1, shortcut: Shortcut | None = None
+        self,
+        queue: str,
+        handler: Handler,
+        *,
+        prefetch: int,
+        threads: int = 1,
+        shortcut: Shortcut | None = None,
+        confirmed: bool = True,
     ) -> Subscription:
         """Work on a shared queue: ``prefetch`` requests are held here, ``threads`` worked on at once.
 
@@ -64,9 +71,10 @@ class RpcServer:
         WarrenError it raises travels as messages.Failure; MalformedBody also sends a copy of the
         request to the dead-letter exchange; anything else travels as InternalError and its
         traceback is logged. Requests whose deadline has passed never reach it. ``shortcut`` picks
-        the requests that are handled where they arrive, without a change of threads.
+        the requests that are handled where they arrive, without a change of threads. ``confirmed``
+        False acknowledges a request once its reply is written; its requester must ask again.
         """
-        return self._add(Source(queue), handler, prefetch, threads, shortcut)
+        return self._add(Source(queue), handler, prefetch, threads, shortcut, confirmed=confirmed)
 
     def subscribe(self, exchange: str, handler: Handler, *, threads: int = 1) -> Subscription:
         """Take what is sent to a fanout exchange, on a queue of this process's own, while connected."""
@@ -173,7 +181,14 @@ class RpcServer:
             self._ready.clear()
 
     def _add(
-        self, source: Source, handler: Handler, prefetch: int, threads: int, shortcut: Shortcut | None = None
+        self,
+        source: Source,
+        handler: Handler,
+        prefetch: int,
+        threads: int,
+        shortcut: Shortcut | None = None,
+        *,
+        confirmed: bool = True,
     ) -> Subscription:
         subscription = Subscription(
             self._outbox,
@@ -184,6 +199,7 @@ class RpcServer:
             longest_pause_s=self._broker.reconnect_max_s,
             changed=self._show,
             shortcut=shortcut,
+            confirmed=confirmed,
         )
         self._subscriptions.append(subscription)
         return subscription

@@ -51,8 +51,10 @@ class Subscription:
         longest_pause_s: float,
         changed: Callable[[], None],
         shortcut: Shortcut | None = None,
+        confirmed: bool = True,
     ) -> None:
         self._outbox = outbox
+        self._confirmed = confirmed
         self._source = source
         self._handler = handler
         self._prefetch = prefetch
@@ -182,7 +184,7 @@ class Subscription:
         self._changed()
 
     def _on_message(self, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
-        request = Request(self._outbox, channel, method, properties, body)
+        request = Request(self._outbox, channel, method, properties, body, confirmed=self._confirmed)
         handler: Handler | None = None
         if self._shortcut is not None:
             with contextlib.suppress(Exception):

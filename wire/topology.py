@@ -62,6 +62,8 @@ class Queue:
 
 
 _REJECT = {"x-overflow": "reject-publish"}
+PREDICT_BOUND = 5_000
+"""Batches that may wait in the predict queue."""
 
 EXCHANGES: tuple[Exchange, ...] = (
     Exchange(JOBS, "direct", ("api", "worker")),
@@ -83,7 +85,7 @@ QUEUES: tuple[Queue, ...] = (
     Queue(TRAIN, ("trainer",), {"x-max-length": 10_000, **_REJECT}),
     Queue(INSPECT, ("trainer",), {"x-max-length": 1_000, **_REJECT}),
     Queue(CHANGES, ("trainer",), {"x-max-length": 1_000, "x-single-active-consumer": True, **_REJECT}),
-    Queue(PREDICT, ("predictor",), {"x-max-length": 5_000, **_REJECT}),
+    Queue(PREDICT, ("predictor",), {"x-max-length": PREDICT_BOUND, **_REJECT}),
     Queue(MODELS, ("predictor",), {"x-max-length": 1_000, **_REJECT}),
     Queue(DEAD, ("worker",), {"x-max-length": 10_000}),
 )

@@ -119,7 +119,10 @@ class Copy:
         self.sent_at = time.monotonic()
 
     def send(self, rpc: AsyncRpcClient) -> None:
-        """Put it on its way. Raises errors.BrokerUnavailable and errors.Overloaded."""
+        """Put it on its way. Raises errors.BrokerUnavailable.
+
+        Unconfirmed: the reply says more than a confirm, and a copy that is lost is sent again.
+        """
         body, remaining_ms = encode(self.batch.reference, self.entries, self.sent_at)
         self.key = rpc.open_stream(
             topology.PREDICT,
@@ -129,6 +132,7 @@ class Copy:
             routing_key=topology.PREDICT,
             request_id=request_id(self.entries),
             remaining_ms=remaining_ms,
+            confirmed=False,
         )
 
     def take(self, delivery: Delivery) -> None:

@@ -22,6 +22,8 @@ from wire.settings import Predict
 
 SWEEP_S = 0.05
 """Seconds between two looks at the clock for all requests together: a 504 is at most this late."""
+FULL = int(0.9 * topology.PREDICT_BOUND)
+"""Messages in the predict queue from which on new predictions are refused: beyond its bound it drops them."""
 PACES = 1024
 """Model references whose usual time is remembered."""
 
@@ -42,6 +44,7 @@ class Coalescer:
         self._sweeper: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._nobody = ""
+        self._full = False
 
     async def start(self) -> None:
         """Begin to look whether anybody predicts."""
@@ -76,6 +79,8 @@ class Coalescer:
         """
         if self._nobody:
             raise errors.Unroutable(self._nobody)
+        if self._full:
+            raise errors.Overloaded("More predictions wait in the broker than it may hold.")
         if not self._rpc.connected or self._rpc.blocked:
             raise errors.BrokerUnavailable
         self._policy.admit(pending)
@@ -233,6 +238,7 @@ class Coalescer:
             error: errors.WarrenError | None = None
             try:
                 state = await self._rpc.queue_state(topology.PREDICT)
+                self._full = state.messages >= FULL
                 self._nobody = "" if state.consumers else "No predictor is running at the moment."
                 error = errors.Unroutable(self._nobody) if self._nobody else None
                 if self._rpc.blocked:
