@@ -53,8 +53,8 @@ class Worker(UvicornWorker):  # type: ignore[misc]
         super().run()
 
 
-class ReservedSocket(sock.TCPSocket):  # type: ignore[misc]
-    """The replica's port: taken at once, open only when the worker is ready, which is when uvicorn listens.
+class Reserved:
+    """A replica's address: taken at once, open only when the worker is ready, which is when uvicorn listens.
 
     gunicorn would listen before there is a worker, and whoever asked a starting replica would wait for
     it. Refused at once, Nginx asks another one.
@@ -63,6 +63,14 @@ class ReservedSocket(sock.TCPSocket):  # type: ignore[misc]
     @staticmethod
     def _is_listening(_socket: object) -> bool:
         return True
+
+
+class ReservedPort(Reserved, sock.TCPSocket):  # type: ignore[misc]
+    """A port that is."""
+
+
+class ReservedPath(Reserved, sock.UnixSocket):  # type: ignore[misc]
+    """A Unix socket that is."""
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]
@@ -95,8 +103,11 @@ class Replica(BaseApplication):  # type: ignore[misc]
 
 def options(settings: Settings) -> dict[str, Any]:
     """Gunicorn's settings for a replica."""
+    path = settings.api.socket
     return {
-        "bind": f"{settings.api.host}:{settings.api.port}",
+        "bind": [f"{settings.api.host}:{settings.api.port}", *([f"unix:{path}"] if path else [])],
+        # Only for the socket's file: whoever runs the replica may open it.
+        "umask": 0o177,
         "workers": 1,
         "worker_class": Worker,
         "keepalive": settings.api.keep_alive_s,
@@ -115,7 +126,7 @@ def main() -> int:
     """Serve until told to stop."""
     settings = load()
     logs.configure(settings.api.replica, settings.process.log_level)
-    sock.TCPSocket = ReservedSocket
+    sock.TCPSocket, sock.UnixSocket = ReservedPort, ReservedPath
     Replica(settings).run()
     return 0
 

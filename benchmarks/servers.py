@@ -49,16 +49,17 @@ class Server:
     stops: bool = True
 
 
-def _uvicorn(app: str, workers: int = 2) -> Commands:
+def _uvicorn(app: str) -> Commands:
     """Without the access log, which costs a fifth and which every deployment turns off."""
     return lambda bin_folder, port, _folder: [
-        [str(bin_folder / "uvicorn"), app, "--port", str(port), "--workers", str(workers), "--log-level", "warning"]
+        [str(bin_folder / "uvicorn"), app, "--port", str(port), "--workers", "2", "--log-level", "warning"]
     ]
 
 
 def _empty(bin_folder: Path, port: int, folder: Path) -> list[list[str]]:
-    ports, nginx = in_front(port, folder)
-    return [*(command for one in ports for command in _uvicorn("empty:app", 1)(bin_folder, one, folder)), nginx]
+    sockets, nginx = in_front(port, folder)
+    uvicorn = [str(bin_folder / "uvicorn"), "empty:app", "--log-level", "warning", "--uds"]
+    return [*([*uvicorn, str(path)] for path in sockets), nginx]
 
 
 def _tutorial(bin_folder: Path, port: int, folder: Path) -> list[list[str]]:

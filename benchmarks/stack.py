@@ -17,7 +17,7 @@ from pathlib import Path
 from deploy.native import nginx
 from deploy.native.broker import Node, Ports
 from deploy.native.layout import CHECKOUT, Layout
-from deploy.native.ports import REPLICAS, PortBlock
+from deploy.native.ports import REPLICAS
 
 _COMMAND = (sys.executable, "-m", "deploy.native")
 
@@ -67,13 +67,12 @@ def _environment(home: Path) -> dict[str, str]:
     return os.environ | {"WARREN_HOME": str(home), "WARREN_PORT": str(PORT)}
 
 
-def in_front(port: int, folder: Path) -> tuple[list[int], list[str]]:
-    """The ports of two API processes, and the command of a Nginx on ``port`` with Warren's own configuration.
+def in_front(port: int, folder: Path) -> tuple[list[Path], list[str]]:
+    """The sockets of two API processes, and the command of a Nginx on ``port`` with Warren's own configuration.
 
     Filled in from the same template as the stack's, so that what is compared is what is behind it.
     """
     layout = Layout(CHECKOUT, folder, folder / "models", port)
     layout.create()
-    block = PortBlock(port + 1)
-    nginx.write(layout, block)
-    return [block.replica(number) for number in range(1, REPLICAS + 1)], nginx.command(layout)
+    nginx.write(layout)
+    return [layout.replica_socket(number) for number in range(1, REPLICAS + 1)], nginx.command(layout)

@@ -168,7 +168,7 @@ def _write(layout: Layout, block: PortBlock, environment: Mapping[str, str]) -> 
     """Every generated file of the stack, and its programs."""
     credentials.ensure(layout)
     node(layout, block).prepare()
-    nginx.write(layout, block)
+    nginx.write(layout)
     wanted = programs(layout, block, tuning(environment))
     layout.supervisor_config.write_text(supervisor_config.render(layout, wanted))
     layout.supervisor_config.chmod(0o600)

@@ -115,6 +115,10 @@ class Layout:
         """Where the supervisor takes commands."""
         return self.run / "supervisor.sock"
 
+    def replica_socket(self, number: int) -> Path:
+        """Where Nginx reaches a replica."""
+        return self.run / f"api-{number}.sock"
+
     @property
     def supervisor_pid(self) -> Path:
         """The supervisor's pid file."""

@@ -13,9 +13,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.native.broker import HOST
 from deploy.native.layout import CHECKOUT, DeploymentError, Layout
-from deploy.native.ports import REPLICAS, PortBlock
+from deploy.native.ports import REPLICAS
 
 TEMPLATE = CHECKOUT / "nginx" / "nginx.conf"
 """The configuration with ``${WARREN_…}`` left open."""
@@ -42,9 +41,9 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     return _OPEN.sub(lambda match: values[match[1]], template)
 
 
-def render(layout: Layout, block: PortBlock) -> str:
+def render(layout: Layout) -> str:
     """``nginx.conf`` of this stack."""
-    servers = [f"server {HOST}:{block.replica(number)} max_fails=0;" for number in range(1, REPLICAS + 1)]
+    servers = [f"server unix:{layout.replica_socket(number)} max_fails=0;" for number in range(1, REPLICAS + 1)]
     # Started by root, workers would become "nobody", who cannot reach the stack's folders.
     user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
     return fill(
@@ -68,7 +67,7 @@ def render(layout: Layout, block: PortBlock) -> str:
     )
 
 
-def write(layout: Layout, block: PortBlock) -> Path:
+def write(layout: Layout) -> Path:
     """Render into the stack's home; the file's path."""
-    layout.nginx_config.write_text(render(layout, block))
+    layout.nginx_config.write_text(render(layout))
     return layout.nginx_config

@@ -93,6 +93,7 @@ def _replica(layout: Layout, block: PortBlock, tuning: Mapping[str, str], number
     own = {
         "WARREN_API__HOST": HOST,
         "WARREN_API__PORT": str(block.replica(number)),
+        "WARREN_API__SOCKET": str(layout.replica_socket(number)),
         "WARREN_API__REPLICA": f"api-{number}",
     }
     command = ("-m", "api.serve")

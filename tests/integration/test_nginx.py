@@ -14,7 +14,6 @@ import pytest
 
 from deploy.native import nginx, ports
 from deploy.native.layout import Layout
-from deploy.native.ports import PortBlock
 from tests.rabbit import wait_until
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Frame-Options: SAMEORIGIN\r\n\r\nok"
@@ -27,10 +26,12 @@ BUSY = (
 class Replica:
     """Reads whole requests and answers each with ``answer``; with none it hangs up, as a killed one would."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, path: Path) -> None:
         self.answer: bytes | None = ANSWER
         self.requests: list[bytes] = []
-        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -92,11 +93,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     port = next(port for port in range(8300, 8400) if not ports.taken(port))
     layout = Layout.from_environment({"WARREN_HOME": str(tmp_path_factory.mktemp("nginx")), "WARREN_PORT": str(port)})
     layout.create()
-    block: PortBlock = ports.choose(layout)
-    nginx.write(layout, block)
+    nginx.write(layout)
     with (layout.logs / "nginx.log").open("wb") as log:
         process = subprocess.Popen(nginx.command(layout), stdout=log, stderr=log)
-    replicas = [Replica(block.replica(number)) for number in (1, 2)]
+    replicas = [Replica(layout.replica_socket(number)) for number in (1, 2)]
     try:
         wait_until(lambda: ports.taken(port), "Nginx listens")
         yield Edge(layout, replicas)

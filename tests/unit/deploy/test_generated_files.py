@@ -23,7 +23,7 @@ def layout(tmp_path: Path) -> Layout:
     layout.create()
     credentials.ensure(layout)
     programs.node(layout, BLOCK).prepare()
-    nginx.write(layout, BLOCK)
+    nginx.write(layout)
     return layout
 
 
@@ -139,7 +139,7 @@ def test_nginx_accepts_its_configuration(layout: Layout) -> None:
 
 
 def test_nothing_is_left_open_in_nginx_configuration(layout: Layout) -> None:
-    text = nginx.render(layout, BLOCK)
+    text = nginx.render(layout)
     assert not re.search(r"\$\{", text)
     assert text.count("max_fails=0;") == 2
     assert ("user root;" in text) == (os.geteuid() == 0)
@@ -152,7 +152,7 @@ def test_a_template_with_an_unknown_name_is_a_mistake() -> None:
 
 
 def test_limits_in_nginx_are_those_of_the_settings(layout: Layout) -> None:
-    text, limits = nginx.render(layout, BLOCK), settings.Limits()
+    text, limits = nginx.render(layout), settings.Limits()
     locations = dict(re.findall(r"location = (/\w+) \{[^}]*?client_max_body_size (\d+)m;", text))
     mib = 1024 * 1024
     assert {path: int(size) * mib for path, size in locations.items()} == {
@@ -164,7 +164,7 @@ def test_limits_in_nginx_are_those_of_the_settings(layout: Layout) -> None:
 
 
 def test_nginx_closes_idle_connections_before_a_replica_does(layout: Layout) -> None:
-    upstream = re.search(r"upstream warren_api \{.*?keepalive_timeout (\d+)s", nginx.render(layout, BLOCK), re.DOTALL)
+    upstream = re.search(r"upstream warren_api \{.*?keepalive_timeout (\d+)s", nginx.render(layout), re.DOTALL)
     assert upstream is not None
     assert int(upstream[1]) < settings.Api().keep_alive_s
 

@@ -48,7 +48,7 @@ def test_what_is_no_address_is_refused(tmp_path: Path, listen: str) -> None:
 )
 def test_nginx_listens_where_it_is_told_and_nothing_else_does(tmp_path: Path, listen: str, url: str) -> None:
     layout = a_layout(tmp_path / "home", listen)
-    assert f"listen {listen or '127.0.0.1'}:8521 " in nginx.render(layout, BLOCK)
+    assert f"listen {listen or '127.0.0.1'}:8521 " in nginx.render(layout)
     assert layout.url == url
     for program in programs.programs(layout, BLOCK, {"WARREN_API__HOST": "0.0.0.0"}):
         assert program.environment.get("WARREN_API__HOST", "127.0.0.1") == "127.0.0.1" or program.group != "api"
