@@ -5,18 +5,28 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.rabbit import wait_until
 from tests.source_tree import CHECKOUT
 
 SERVICES = ("nginx", "api", "worker", "trainer", "predictor", "rabbitmq", "postgres")
 """What keeps running."""
 ONCE = ("secrets", "provision")
 """What ends by itself."""
+
+
+def wait_for(condition: Callable[[], object], what: str, timeout_s: float) -> None:
+    """Wait for a condition that the engine is asked for: each look costs processes, so there are two a second."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout_s} s: {what}")
+        time.sleep(0.5)
 
 
 class Compose:
@@ -64,9 +74,6 @@ class Compose:
             return httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == 200
         except httpx.HTTPError:
             return False
-
-    def wait_ready(self, timeout_s: float = 60) -> None:
-        wait_until(self.ready, "the stack is ready", timeout_s)
 
     def image_bytes(self, image: str) -> int:
         return int(self.run("docker", "image", "inspect", "-f", "{{.Size}}", image))

@@ -6,9 +6,8 @@ import time
 import pytest
 
 from tests.acceptance.stack import Client
-from tests.compose.containers import SERVICES, Compose
+from tests.compose.containers import SERVICES, Compose, wait_for
 from tests.compose.load import MODEL, TRAINING, Load, every_job_made_one_version
-from tests.rabbit import wait_until
 
 BACK_S = 20.0
 AWAY_S = 3.0
@@ -21,15 +20,15 @@ UNNOTICED = ("api", "predictor", "trainer", "worker", "postgres")
 def test_a_killed_container_comes_back_and_no_job_is_lost(compose: Compose, client: Client, service: str) -> None:
     client.trained(model=MODEL, **TRAINING)
     with Load(compose.url, dict(client.http.headers), rate_s=50, train_every_s=2) as load:
-        wait_until(lambda: load.jobs, "a training was accepted", 30)
+        wait_for(lambda: load.jobs, "a training was accepted", 30)
         victim = compose.containers(service)[0]
         compose.run("docker", "kill", "-s", "KILL", victim)
         time.sleep(AWAY_S)
         compose.run("docker", "start", victim)
         returned = time.monotonic()
-        wait_until(lambda: compose.health(victim) == "healthy" and compose.ready(), f"{service} is back", BACK_S)
+        wait_for(lambda: compose.health(victim) == "healthy" and compose.ready(), f"{service} is back", BACK_S)
         jobs = len(load.jobs)
-        wait_until(lambda: len(load.jobs) > jobs, "a training is accepted again", BACK_S)
+        wait_for(lambda: len(load.jobs) > jobs, "a training is accepted again", BACK_S)
         time.sleep(3)
     sys.stdout.write(f"{service}: {load.account()}\n")
     assert load.last_failure - returned < BACK_S

@@ -8,9 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.acceptance.stack import Client
-from tests.compose.containers import Compose
+from tests.compose.containers import Compose, wait_for
 from tests.compose.load import MODEL, TRAINING, Load, every_job_made_one_version
-from tests.rabbit import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -58,11 +57,11 @@ def test_replicas_and_predictors_come_and_go_and_nobody_notices(
         compose("up", "-d", "--wait", "--scale", "api=5", "--scale", "predictor=4")
         more = addresses(compose, "api", "edge")
         assert len(more) == 5
-        wait_until(lambda: asked_lately(compose) == more, "Nginx asks every new replica", 20)
+        wait_for(lambda: asked_lately(compose) == more, "Nginx asks every new replica", 20)
         compose("up", "-d", "--wait", "--scale", "api=3", "--scale", "predictor=2")
         fewer = addresses(compose, "api", "edge")
         assert len(fewer) == 3
-        wait_until(lambda: asked_lately(compose) == fewer, "Nginx has forgotten the others", 20)
+        wait_for(lambda: asked_lately(compose) == fewer, "Nginx has forgotten the others", 20)
 
     with load:
         repeated(there_and_back, load, request.config.getoption("predictions"))
