@@ -170,6 +170,13 @@ async def test_a_question_ends_with_its_connection(memory: MemoryBroker, client:
     memory.thaw()
 
 
+async def test_nothing_is_asked_while_no_answer_could_come(memory: MemoryBroker, client: AsyncRpcClient) -> None:
+    memory.close_connections("replies")
+    await eventually(lambda: not client.connected, "the reply queue is gone")
+    with pytest.raises(errors.BrokerUnavailable):
+        await client.call_raw(topology.PREDICT, b"", "k", deadline=Deadline.after(5))
+
+
 async def test_a_question_nobody_answers_ends_in_time_and_renews_the_connection(
     memory: MemoryBroker, client: AsyncRpcClient
 ) -> None:
