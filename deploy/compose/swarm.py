@@ -10,8 +10,8 @@ import json
 import sys
 from typing import Any
 
-VERSION = "3.8"
-"""The newest form that every Docker Engine since 19.03 reads."""
+VERSION = "3.9"
+"""The newest form; the first that knows a limit on processes."""
 
 ALONE = ("rabbitmq", "postgres")
 """Two of these on one volume would damage it: the old one ends before the new one starts."""
@@ -41,9 +41,10 @@ def stack(config: dict[str, Any]) -> dict[str, Any]:
 
 def _service(name: str, given: dict[str, Any]) -> dict[str, Any]:
     service = {key: given[key] for key in _KEPT if given.get(key) is not None}
-    service["volumes"] = [_mount(one) for one in given.get("volumes", [])] + [
-        {"type": "tmpfs", "target": one.partition(":")[0]} for one in given.get("tmpfs", [])
-    ]
+    service["volumes"] = [_mount(one) for one in given.get("volumes", [])]
+    if given.get("tmpfs"):
+        # A temporary filesystem with an owner of its own is beyond Swarm's reader.
+        del service["read_only"]
     # One that needs no network still gets the engine's own if it names none.
     service["networks"] = [*given.get("networks", {})] or ["database"]
     service["ports"] = [
@@ -52,7 +53,7 @@ def _service(name: str, given: dict[str, Any]) -> dict[str, Any]:
     ]
     if "healthcheck" in service:
         service["healthcheck"] = {**service["healthcheck"], "test": _alive(service["healthcheck"]["test"])}
-    service["deploy"] = _deploy(name, given.get("deploy", {}))
+    service["deploy"] = _deploy(name, given.get("deploy", {}), published=bool(given.get("ports")))
     return {key: value for key, value in service.items() if value != []}
 
 
@@ -70,7 +71,7 @@ def _alive(test: list[str]) -> list[str]:
     return [part.replace("/readyz", "/livez") for part in test]
 
 
-def _deploy(name: str, given: dict[str, Any]) -> dict[str, Any]:
+def _deploy(name: str, given: dict[str, Any], *, published: bool) -> dict[str, Any]:
     limits = given.get("resources", {}).get("limits", {})
     deploy: dict[str, Any] = {
         "replicas": int(given.get("replicas", 1)),
@@ -78,8 +79,10 @@ def _deploy(name: str, given: dict[str, Any]) -> dict[str, Any]:
         "restart_policy": {"condition": "on-failure" if name in ONCE else "any", "delay": "2s"},
         "update_config": {"order": "stop-first" if name in ALONE else "start-first", "failure_action": "rollback"},
     }
-    if "endpoint_mode" in given:
-        deploy["endpoint_mode"] = given["endpoint_mode"]
+    if not published:
+        # A name stands for the tasks themselves: Swarm's virtual addresses forget connections that are
+        # quiet for 15 minutes, and Nginx is to know the replicas one by one.
+        deploy["endpoint_mode"] = "dnsrr"
     return deploy
 
 

@@ -37,7 +37,12 @@ CONFIG: dict[str, Any] = {
                 {"mode": "ingress", "host_ip": "127.0.0.1", "target": 8080, "published": "80", "protocol": "tcp"}
             ],
         },
-        "postgres": {"image": "postgres:18", "networks": {"edge": None}, "tmpfs": ["/run/postgresql:uid=999"]},
+        "postgres": {
+            "image": "postgres:18",
+            "read_only": True,
+            "networks": {"edge": None},
+            "tmpfs": ["/run/postgresql:uid=999"],
+        },
         "secrets": {"image": "warren/trainer:1", "network_mode": "none"},
         "first-key": {"image": "warren/api:1", "profiles": ["by-hand"]},
     },
@@ -63,12 +68,13 @@ def test_limits_mounts_and_networks_stay(written: dict[str, Any]) -> None:
     api = written["services"]["api"]
     assert api["deploy"]["replicas"] == 3
     assert api["deploy"]["endpoint_mode"] == "dnsrr"
+    assert "endpoint_mode" not in written["services"]["nginx"]["deploy"], "published through Swarm's own balancer"
     assert api["deploy"]["resources"]["limits"] == {"memory": "1", "pids": 2}
     assert api["read_only"]
     assert api["volumes"][0] == {"type": "tmpfs", "target": "/tmp", "tmpfs": {"size": 67108864}}
     assert api["networks"] == ["edge", "broker"]
     assert written["networks"]["edge"] == {"driver": "overlay", "internal": True}
-    assert written["services"]["postgres"]["volumes"] == [{"type": "tmpfs", "target": "/run/postgresql"}]
+    assert "read_only" not in written["services"]["postgres"], "it could not write its socket"
 
 
 def test_health_means_alive_and_updates_start_the_new_task_first_where_two_may_run(written: dict[str, Any]) -> None:
