@@ -31,7 +31,9 @@ class Door:
 
     def __init__(self, replica: Replica, path: Path) -> None:
         self.replica, self.path, self.state = replica, path, ServerState()
-        self.config = uvicorn.Config(replica.app, http=LeanProtocol, lifespan="off", server_header=False, proxy_headers=False)
+        self.config = uvicorn.Config(
+            replica.app, http=LeanProtocol, lifespan="off", server_header=False, proxy_headers=False
+        )
         self.config.load()
 
     async def start(self) -> None:
