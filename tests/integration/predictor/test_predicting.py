@@ -191,7 +191,9 @@ async def test_work_of_a_killed_predictor_is_sent_back_not_computed(
     doomed = start_process()
     await asyncio.to_thread(doomed.wait_ready)
     assert (await send(client, [[1, 2]]))[1] == [{"predictions": [3.0]}]
-    await eventually(lambda: held(rabbitmq, broker) == 0, "the answered batch is acknowledged, which follows its answer")
+    await eventually(
+        lambda: held(rabbitmq, broker) == 0, "the answered batch is acknowledged, which follows its answer"
+    )
     doomed.send(signal.SIGSTOP)
     asked = [asyncio.create_task(send(client, *[[[1, 2]]] * count)) for count in (3, 1)]
     await eventually(lambda: held(rabbitmq, broker) == 2, "the frozen predictor holds both batches")
