@@ -130,7 +130,8 @@ class Copy:
             frames.BATCH_TYPE,
             self,
             routing_key=topology.PREDICT,
-            request_id=request_id(self.entries),
+            # In the logs a message is known by the id of its request, if it has only one.
+            request_id=self.entries[0].request_id if len(self.entries) == 1 else "",
             remaining_ms=remaining_ms,
             confirmed=False,
         )
@@ -158,11 +159,6 @@ def encode(reference: policy.Reference, entries: Sequence[Pending], now: float) 
     header = frames.BatchHeader(reference.model, items, reference.version, reference.alias)
     body = frames.encode(header, [entry.asked.instances for entry in entries])
     return body, max(item.remaining_ms for item in items)
-
-
-def request_id(entries: Sequence[Pending]) -> str:
-    """What a message is known by in the logs: the id of its request, if it has only one."""
-    return entries[0].request_id if len(entries) == 1 else ""
 
 
 def read_reply(delivery: Delivery, entries: Sequence[Pending], sent_at: float) -> list[Outcome]:

@@ -106,9 +106,15 @@ class Coalescer:
 
     def _end(self, pending: Pending, outcome: Outcome) -> None:
         """Give a request its end, if it still waits."""
-        if not pending.done:
-            self._release(pending)
+        if pending.done:
+            return
+        self._release(pending)
+        try:
             pending.answer(outcome)
+        except Exception:
+            # This runs in the broker connection's callback: what is wrong with one client's
+            # connection must reach neither that one nor the other requests of the batch.
+            logs.log("predict.failed", level="ERROR", exc_info=True, request_id=pending.request_id)
 
     def _fail_all(self, error: errors.WarrenError) -> None:
         for pending in tuple(self._live):

@@ -39,13 +39,6 @@ class LeanProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._predictions = self.app.predictions
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone (asyncio)."""
-        if self.lean is not None:
-            self.lean.leave()
-            self.lean = None
-        super().connection_lost(exc)
-
     def on_message_begin(self) -> None:
         """A request begins (httptools); uvicorn's scope for it is made later, if at all."""
         self.url = b""
@@ -109,11 +102,11 @@ class LeanExchange(Exchange):
 
     @property
     def message_event(self) -> LeanExchange:
-        """What uvicorn wakes when the connection is lost: this, which needs no waking."""
+        """What uvicorn sets when the connection is lost; here it is this exchange itself."""
         return self
 
     def set(self) -> None:
-        """See ``message_event``."""
+        """The connection is lost: nobody is there to be answered."""
         self.leave()
 
     def take(self, piece: bytes) -> None:
@@ -135,6 +128,10 @@ class LeanExchange(Exchange):
     def respond(self, status: int, kind: bytes, fields: tuple[Field, ...], body: bytes) -> None:
         """Write the whole answer at once (Exchange)."""
         protocol = self._protocol
+        self.response_complete = True
+        # Only pipelined requests are not told that their connection was lost.
+        if protocol.transport.is_closing():
+            return
         head = [_heads.get((status, kind)) or _head(status, kind)]
         for name, value in (*protocol.server_state.default_headers, *fields):
             head += (name, b": ", value, b"\r\n")
@@ -143,7 +140,6 @@ class LeanExchange(Exchange):
         head.append(f"x-request-id: {self.request_id}\r\ncontent-length: {len(body)}\r\n\r\n".encode())
         head.append(body)
         protocol.transport.write(b"".join(head))
-        self.response_complete = True
         if not self.keep_alive:
             protocol.transport.close()
         protocol.on_response_complete()

@@ -26,6 +26,6 @@ def test_five_thousand_mixed_requests_get_their_own_and_the_right_answers(stack:
     assert board.right["predict"] > 4_000
     assert board.right["bad row"] > 150
     assert board.left > 100
-    for name in ("warren_predict_held", "warren_http_in_flight"):
-        wait_until(lambda name=name: gauge(stack, name) == [0, 0], f"{name} is 0: nobody who left is waited for")  # type: ignore[misc]
+    held = ("warren_predict_held", "warren_http_in_flight")
+    wait_until(lambda: all(gauge(stack, name) == [0, 0] for name in held), "nobody who left is waited for")
     assert client.predict(model="mix-scores", instances=[[0.1, 0.2, 0.3, 0.4]])["version"] == 2

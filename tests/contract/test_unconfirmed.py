@@ -75,45 +75,42 @@ async def test_it_fails_when_the_publishing_connection_is_lost(bench: Bench) -> 
             ask(client, Listening())
 
 
-async def test_an_answer_waits_for_the_publishing_connection(bench: Bench) -> None:
-    begun, go = threading.Event(), threading.Event()
+class Held:
+    """A server that answers when it is let go."""
 
-    def slow(request: Request) -> None:
-        begun.set()
-        go.wait(10)
+    def __init__(self, bench: Bench) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.server = bench.server()
+        self.server.serve(topology.PREDICT, self._answer, prefetch=2, confirmed=False)
+        bench.start(self.server)
+
+    def _answer(self, request: Request) -> None:
+        self.begun.set()
+        self.go.wait(10)
         request.reply_raw(b"at last", "k")
 
-    server = bench.server()
-    server.serve(topology.PREDICT, slow, prefetch=2, confirmed=False)
-    bench.start(server)
+
+async def test_an_answer_waits_for_the_publishing_connection(bench: Bench) -> None:
+    held = Held(bench)
     async with bench.async_client() as client:
         sink = Listening()
         key = ask(client, sink)
-        await eventually(begun.is_set, "it is begun")
+        await eventually(held.begun.is_set, "it is begun")
         bench.close_publishing("predictor")
-        await eventually(lambda: not server.connected, "the connection is lost")
-        go.set()
+        await eventually(lambda: not held.server.connected, "the connection is lost")
+        held.go.set()
         assert (await sink.end()).body == b"at last"
         client.close_stream(key)
 
 
 async def test_an_answer_to_a_requester_that_is_gone_is_counted(bench: Bench) -> None:
-    begun, go = threading.Event(), threading.Event()
-
-    def slow(request: Request) -> None:
-        begun.set()
-        go.wait(10)
-        request.reply_raw(b"too late", "k")
-
-    server = bench.server()
-    server.serve(topology.PREDICT, slow, prefetch=2, confirmed=False)
-    bench.start(server)
+    held = Held(bench)
     async with bench.async_client() as client:
         sink = Listening()
         ask(client, sink)
-        await eventually(begun.is_set, "it is begun")
+        await eventually(held.begun.is_set, "it is begun")
     with pytest.raises(errors.BrokerUnavailable):
         await sink.end()
     before = dropped()
-    go.set()
+    held.go.set()
     await asyncio.to_thread(wait_until, lambda: dropped() > before, "the answer came back")

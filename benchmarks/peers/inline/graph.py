@@ -28,6 +28,6 @@ def feed(rows: list[Any]) -> dict[str, Any]:
 
 
 @app.post("/predict")
-async def predict(body: Body) -> Answer:  # type: ignore[valid-type]
+async def predict(body: Body) -> Answer:
     """Predict; the graph takes microseconds, so no thread is worth its hand-over."""
     return Answer(predictions=session.run([label], feed(body.instances))[0].tolist())

@@ -9,6 +9,6 @@ model = Model()
 
 
 @app.post("/predict")
-async def predict(body: Body) -> Answer:  # type: ignore[valid-type]
+async def predict(body: Body) -> Answer:
     """Predict in the event loop: with a plain function, which FastAPI runs in a thread, it has half the speed."""
     return Answer(predictions=model.predict(body.instances))

@@ -179,3 +179,22 @@ def test_a_client_that_hangs_up_is_noticed(served: Served, broker: settings.Brok
     wait_until(lambda: "warren_predict_abandoned_total 1.0" in probe.get("/metrics").text, "the client is missed")
     predictor.stop()
     probe.close()
+
+
+def test_pipelined_requests_whose_client_hangs_up_disturb_nobody(served: Served, broker: settings.Broker) -> None:
+    """Their answers are written in the callback of the broker's connection, which must not suffer."""
+    predictor = ScriptedPredictor(broker)
+    predictor.gate.clear()
+    predictor.start()
+    served.wait_for_predictors()
+    body = b'{"model":"m","instances":[[1]]}'
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Request-Timeout-Ms: 30000\r\n"
+    request = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+        connection.sendall(request * 2)
+        assert predictor.seen.wait(15)
+    predictor.gate.set()
+    assert served.predict(5).json()["predictions"] == [5]
+    predictor.stop()
+    lines = [json.loads(line) for line in served.log.read_text().splitlines() if line.startswith("{")]
+    assert not [line for line in lines if line["action"] == "broker.lost" or line["level"] == "ERROR"]
