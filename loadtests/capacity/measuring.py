@@ -29,7 +29,7 @@ from deploy.native.supervision import Supervisor
 from loadtests.capacity.model import Level
 from loadtests.mixed import models
 
-SCRIPT = Path(__file__).with_name("wrk.lua")
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "wrk.lua"
 """What wrk runs."""
 WARM_S = 1
 """Seconds of load before a measurement; wrk takes whole ones."""
