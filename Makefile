@@ -5,14 +5,14 @@
 
 PYTHON := .venv/bin/python
 LOCUST = .venv/bin/locust -f loadtests/locustfile.py --host $(or $(WARREN_URL),http://127.0.0.1:$(or $(WARREN_PORT),8080))
-PACKAGES := api deploy model_store predictor tables trainer wire
+PACKAGES := api deploy model_store predictor tables trainer warren wire
 CODE := $(PACKAGES) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs rabbitmqctl dead-letters key test test-quick test-large test-compose compose-roll coverage lint format types docs check lock hooks clean bench loadtest loadtest-ui mixed capacity
+.PHONY: help up down status logs rabbitmqctl dead-letters key test test-quick test-large fuzz test-compose compose-roll faults chaos soak coverage lint format types docs check protos lock hooks clean bench protocols-bench loadtest loadtest-ui mixed capacity bulk large-file
 
 help: ## list what there is to do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## install what is missing, start everything, and wait until it is ready
 	@deploy/bootstrap native
@@ -44,7 +44,7 @@ key: ## make, list or revoke API keys; `make key args='create --owner ann --scop
 test: ## run all tests, on a RabbitMQ and an Nginx of their own, and check the coverage
 	@deploy/bootstrap dev
 	$(PYTHON) -m coverage erase
-	$(PYTHON) -m coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(args)
+	$(PYTHON) -m coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(args)
 	@$(MAKE) --no-print-directory coverage
 
 test-quick: ## run the tests that need no broker, without coverage
@@ -55,10 +55,26 @@ test-large: ## upload 500 MB to a stack of its own and see that no replica grows
 	@deploy/bootstrap dev
 	$(PYTHON) -m pytest tests/acceptance/test_large_upload.py --upload-mb=500 $(args)
 
+fuzz: ## send every call of the API and of the Open Inference Protocol generated input (10 min)
+	@deploy/bootstrap dev
+	$(PYTHON) -m pytest tests/acceptance/test_openapi.py --examples=100 --timeout=900 $(args)
+
 test-compose: ## build, start and break the Compose stack; needs a container engine with Compose
 	@deploy/bootstrap dev
 	@docker compose version >/dev/null || { echo 'Docker with Compose v2 is missing.'; exit 1; }
 	$(PYTHON) -m pytest -m compose tests/compose $(args)
+
+faults: ## kill, freeze and restart every process of a stack of its own, under load (9 min)
+	@deploy/bootstrap dev
+	$(PYTHON) -m pytest -m faults -s tests/faults $(args)
+
+chaos: ## the same with every trial (hours; goes on where it stopped); one: `make chaos ONLY=F05`
+	@deploy/bootstrap dev
+	$(PYTHON) -m tests.faults chaos $(if $(ONLY),--only '$(ONLY)') $(args)
+
+soak: ## an hour of load and jobs with a random fault a minute; `make soak MINUTES=240`
+	@deploy/bootstrap dev
+	$(PYTHON) -m tests.faults soak --minutes $(or $(MINUTES),60) $(args)
 
 coverage: ## report the last test run's coverage and fail below the thresholds
 	@$(PYTHON) -m coverage combine --quiet || true
@@ -69,6 +85,12 @@ bench: ## measure Warren beside its peers (55 min; goes on where it stopped); a 
 	@deploy/bootstrap dev
 	@command -v wrk >/dev/null || { echo "wrk is missing: apt-get install wrk"; exit 1; }
 	$(PYTHON) -m benchmarks.run $(if $(ONLY),--only '$(ONLY)') $(args)
+
+protocols-bench: ## measure /predict, OIP as JSON, in binary and over gRPC in turn on a stack of its own (3 min)
+	@deploy/bootstrap dev
+	@command -v wrk >/dev/null || { echo "wrk is missing: apt-get install wrk"; exit 1; }
+	@command -v h2load >/dev/null || { echo "h2load is missing: apt-get install nghttp2-client"; exit 1; }
+	$(PYTHON) -m benchmarks.protocols $(args)
 
 loadtest: ## put Locust's mix on a running stack; `make loadtest SHAPE=burst`
 	@deploy/bootstrap dev
@@ -83,10 +105,18 @@ mixed: ## 100,000 mixed predictions at 256 connections on a running stack, each 
 	@deploy/bootstrap dev
 	$(PYTHON) -m loadtests.mixed --url $(or $(WARREN_URL),http://127.0.0.1:$(or $(WARREN_PORT),8080)) $(args)
 
-capacity: ## measure CPU per request on a stack of its own and rewrite the tables of docs/capacity.md (90 s)
+large-file: ## predict a file of 2,000,000 rows with the command on a running stack; compare each row with scikit-learn
+	@deploy/bootstrap dev
+	$(PYTHON) -m loadtests.large_file --url $(or $(WARREN_URL),http://127.0.0.1:$(or $(WARREN_PORT),8080)) $(args)
+
+capacity: ## measure CPU per request on a stack of its own and rewrite the tables of docs/capacity.md (2 min)
 	@deploy/bootstrap dev
 	@command -v wrk >/dev/null || { echo "wrk is missing: apt-get install wrk"; exit 1; }
 	$(PYTHON) -m loadtests.capacity $(args)
+
+bulk: ## predict 2,000,000 rows under live load on a stack of its own: live p99 with and without, memory, rows/s (5 min)
+	@deploy/bootstrap dev
+	$(PYTHON) -m loadtests.bulk $(args)
 
 compose-roll: ## replace running containers by new ones, one at a time; `make compose-roll services="api worker"`
 	docker compose build
@@ -117,6 +147,10 @@ check: lint types ## lint, types, the house rules, and generated files up to dat
 	$(PYTHON) -m pytest -q -p no:cacheprovider tests/unit/test_import_rules.py \
 		tests/unit/test_house_rules.py tests/unit/trainer/test_catalogue_file.py tests/unit/trainer/test_compile_pages.py
 	$(PYTHON) -m wire.settings_page --check
+
+protos: ## compile the messages of the gRPC protocol
+	@deploy/bootstrap dev
+	deploy/protos
 
 lock: ## resolve the dependencies into requirements/ with versions and hashes
 	@deploy/bootstrap dev

@@ -12,11 +12,12 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from starlette.types import Receive, Scope, Send
 
-from api import lifespan, openapi, problems
+from api import lifespan, openapi, problems, protocols
 from api.edge import Edge
 from api.predict import route
-from api.predict.exchange import PATH, Predictions
-from api.routes import datasets, docs, health, jobs, keys, models, train
+from api.predict.exchange import Predictions
+from api.predict.native import PATH
+from api.routes import batch, datasets, diagnosis, docs, health, jobs, keys, models, train
 from api.state import current_caller
 from wire.settings import Settings, load
 
@@ -29,7 +30,7 @@ _DESCRIPTION = (
 
 
 class Gateway(FastAPI):
-    """A FastAPI application with one path before its routing: POST /predict."""
+    """A FastAPI application with the calls that predict before its routing."""
 
     def __init__(self, settings: Settings) -> None:
         """``settings`` are those of the whole process."""
@@ -46,21 +47,27 @@ class Gateway(FastAPI):
         )
         self.settings = settings
         self.predictions = Predictions(
-            settings, lambda: self.state.gateway.coalescer, lambda: self.state.gateway.keyring
+            settings, lambda: self.state.gateway.coalescer, lambda: self.state.gateway.keyring, protocols.form_of
         )
         self._predict = route.PredictRoute(self.predictions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
-        if scope["type"] == "http" and scope["path"] == PATH:
-            await self._predict(scope, receive, send)
-        else:
+        form = protocols.form_of(scope["path"].encode()) if scope["type"] == "http" else None
+        if form is None:
             await super().__call__(scope, receive, send)
+        else:
+            await self._predict.serve(form, scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, made once."""
         if self.openapi_schema is None:
-            self.openapi_schema = openapi.document(self, {PATH: route.described()}, keys=self.settings.api.keys)
+            self.openapi_schema = openapi.document(
+                self,
+                {PATH: route.described(), **protocols.described()},
+                keys=self.settings.api.keys,
+                restyled=protocols.restyled,
+            )
         return self.openapi_schema
 
     def _living(self, _app: FastAPI) -> AbstractAsyncContextManager[None]:
@@ -70,8 +77,10 @@ class Gateway(FastAPI):
 def create_app(settings: Settings | None = None) -> Gateway:
     """The application, ready to be served; ``settings`` default to those of the environment."""
     app = Gateway(settings or load())
-    problems.install(app)
-    app.add_middleware(Edge)
-    for module in (train, jobs, datasets, models, keys, health, docs):
+    problems.install(app, protocols.respond)
+    app.add_middleware(Edge, respond=protocols.respond)
+    for module in (train, batch, jobs, datasets, models, keys, diagnosis, health, docs):
         app.include_router(module.router)
+    for protocol in protocols.PROTOCOLS:
+        app.include_router(protocol.router)
     return app

@@ -22,16 +22,17 @@ _QUIET = frozenset({"/livez", "/readyz"})
 class Edge:
     """Wraps an ASGI application."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        """``app`` answers what passes."""
+    def __init__(self, app: ASGIApp, respond: problems.Respond = problems.respond) -> None:
+        """``app`` answers what passes, ``respond`` makes the answer for an error."""
         self.app = app
+        self._respond = respond
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = _Exchange(scope, send)
+        exchange = _Exchange(scope, send, self._respond)
         token = logs.request_id_var.set(exchange.request_id)
         metrics.in_flight.inc()
         try:
@@ -56,7 +57,8 @@ def check_sizes(scope: Scope) -> None:
 class _Exchange:
     """One request and its answer, as the edge sees them."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, respond: problems.Respond) -> None:
+        self._respond = respond
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
         self.request_id = headers.request_id(given)
         self.started_at = time.monotonic()
@@ -82,7 +84,7 @@ class _Exchange:
             if self.status:
                 raise error
             error = errors.InternalError()
-        answer = problems.response(error, self.request_id)
+        answer = self._respond(error, self.request_id, self._scope["path"])
         await answer(self._scope, _nothing, self.send)
 
     def count(self) -> None:

@@ -7,7 +7,7 @@ doesn't know; they travel in ``x-components`` of each operation and are lifted t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -16,13 +16,19 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 
-from api import problems, refusals
+from api import names, problems, refusals
 from api.keys import describing
 from api.keys.policies import policy_of
 from wire import errors
 
 JSON = "application/json"
 """The media type of every body and answer that is not said to have another."""
+_OF_MODELS_PATHS: Mapping[str, Mapping[str, Any]] = {
+    "model": {"type": "string", "pattern": names.PATTERN},
+    "alias": {"type": "string", "pattern": names.PATTERN},
+    "version": {"type": "integer", "minimum": 1, "maximum": names.VERSION_MAX},
+}
+"""What stands in our own paths; other protocols take any text, and know no such model."""
 _REFS = "#/components/schemas/{name}"
 _COMPONENTS = "x-components"
 _FASTAPIS_OWN = ("HTTPValidationError", "ValidationError")
@@ -51,7 +57,16 @@ OF_MODELS: Problems = (*OF_RPC, errors.BadInput, errors.ModelNotFound)
 """What every call about one model may answer."""
 OF_VERSIONS: Problems = (*OF_MODELS, errors.VersionNotFound)
 """What every call about one version may answer."""
-OF_KEYS: Problems = (errors.Unauthenticated, errors.Forbidden, errors.LedgerUnavailable)
+OF_PREDICTIONS: Problems = (
+    *OF_RPC,
+    errors.ModelNotFound,
+    errors.VersionNotFound,
+    errors.AliasNotFound,
+    errors.ModelCorrupt,
+    errors.InferenceCrashed,
+)
+"""What every call that predicts may answer."""
+OF_KEYS: Problems = (errors.Unauthenticated, errors.Forbidden, refusals.RateLimited, errors.LedgerUnavailable)
 """What every call that needs a key may answer."""
 OF_LEDGER: Problems = (errors.LedgerUnavailable,)
 """What every call that reads or writes the ledger may answer."""
@@ -77,6 +92,11 @@ REQUEST_ID_IN = {
 }
 """The header by which a caller names its request."""
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait before another try.", "schema": {"type": "integer"}}}
+
+
+def path_parameter(name: str) -> dict[str, Any]:
+    """A part of a path, for calls outside FastAPI's routing."""
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def operation(
@@ -155,11 +175,18 @@ def problem_answers(kinds: Iterable[type[errors.WarrenError]]) -> dict[int, dict
     }
 
 
-def document(app: FastAPI, raw_paths: Mapping[str, Mapping[str, Any]], *, keys: str = "off") -> dict[str, Any]:
+def document(
+    app: FastAPI,
+    raw_paths: Mapping[str, Mapping[str, Any]],
+    *,
+    keys: str = "off",
+    restyled: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] = lambda _path, operation: operation,
+) -> dict[str, Any]:
     """The whole document of an application.
 
     ``raw_paths`` are the path items of calls that are no FastAPI routes, with operations as
-    ``raw_operation`` makes them; ``keys`` is the setting ``api.keys``.
+    ``raw_operation`` makes them; ``keys`` is the setting ``api.keys``; ``restyled`` gives the
+    operation of a path the form in which errors are answered there.
     """
     page = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     page["paths"] = {**{path: dict(item) for path, item in raw_paths.items()}, **page.get("paths", {})}
@@ -169,18 +196,27 @@ def document(app: FastAPI, raw_paths: Mapping[str, Mapping[str, Any]], *, keys: 
         for method, described in item.items():
             schemas |= described.get(_COMPONENTS, {})
             policy = policy_of(method.upper(), path)
-            item[method] = describing.guarded(_finished(described), policy, refused, required=keys == "required")
+            finished = describing.guarded(_finished(path, described), policy, refused, required=keys == "required")
+            item[method] = restyled(path, finished)
     shown = {name: schemas[name] for name in sorted(schemas) if name not in _FASTAPIS_OWN}
     page["components"] = {"schemas": shown, "securitySchemes": describing.SCHEMES}
     return page
 
 
-def _finished(described: Mapping[str, Any]) -> dict[str, Any]:
-    """An operation as it is shown: schemas lifted out, FastAPI's form of a 422 replaced by ours."""
+def _finished(path: str, described: Mapping[str, Any]) -> dict[str, Any]:
+    """An operation as it is shown: schemas lifted out, names with their rule, FastAPI's form of a 422 replaced."""
     answers = dict(described["responses"])
     if any(name in str(answers.get("422")) for name in _FASTAPIS_OWN):
         answers["422"] = problem_answers((errors.BadInput,))[422]
-    return {**{key: value for key, value in described.items() if key != _COMPONENTS}, "responses": answers}
+    shown = {**{key: value for key, value in described.items() if key != _COMPONENTS}, "responses": answers}
+    if path.startswith("/models/") and "parameters" in shown:
+        shown["parameters"] = [_with_rule(parameter) for parameter in shown["parameters"]]
+    return shown
+
+
+def _with_rule(parameter: Mapping[str, Any]) -> dict[str, Any]:
+    rule = _OF_MODELS_PATHS.get(parameter["name"]) if parameter["in"] == "path" else None
+    return {**parameter, "schema": {**parameter["schema"], **rule}} if rule else {**parameter}
 
 
 def raw_operation(summary: str, description: str, tag: str, declared: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,9 @@ most 4 KB comes out. Nothing of the request is repeated in it, and no traceback.
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Callable
 from http import HTTPStatus
 
 import msgspec
@@ -23,6 +25,8 @@ MEDIA_TYPE = "application/problem+json"
 """The content type of every error (RFC 9457)."""
 MAX_BYTES = 4096
 """The largest error document; a reply must not be a lever to produce traffic."""
+LONGEST_WAIT_S = 86_400
+"""The most that Retry-After says: a key with a call in three days is no reason to come back then."""
 _MESSAGE_CHARS, _AT_CHARS, _PROBLEM_CHARS = 512, 120, 240
 
 STATUS: dict[str, int] = {
@@ -53,6 +57,7 @@ STATUS: dict[str, int] = {
     "deadline_exceeded": 504,
     "broker_unavailable": 503,
     "ledger_unavailable": 503,
+    "rate_limited": 429,
     "method_not_allowed": 405,
     "unsupported_media_type": 415,
     "length_required": 411,
@@ -125,10 +130,13 @@ def extra_headers(error: errors.WarrenError) -> dict[str, str]:
     """The headers an error brings: Retry-After in whole seconds (429, 503), Allow (405), the
     scheme of keys (401).
 
-    The seconds are drawn from 1 to 3 so that refused clients do not all come back together.
+    The seconds are drawn from 1 to 3 so that refused clients do not all come back together; for a
+    key over its rate they are those until its next call may pass.
     """
     headers = {}
-    if status_of(error) in _RETRY_LATER:
+    if isinstance(error, refusals.RateLimited):
+        headers["retry-after"] = str(math.ceil(min(max(error.wait_s, 1.0), LONGEST_WAIT_S)))
+    elif status_of(error) in _RETRY_LATER:
         headers["retry-after"] = str(random.randint(1, 3))  # noqa: S311 - jitter, not a secret
     if isinstance(error, refusals.MethodNotAllowed) and error.allow:
         headers["allow"] = error.allow
@@ -140,6 +148,15 @@ def extra_headers(error: errors.WarrenError) -> dict[str, str]:
 def response(error: errors.WarrenError, request_id: str) -> Response:
     """The whole answer for an error, for routes and exception handlers."""
     return Response(document(error, request_id), status_of(error), extra_headers(error), MEDIA_TYPE)
+
+
+Respond = Callable[[errors.WarrenError, str, str], Response]
+"""Makes the answer for an error, of the request's id and its path: other protocols have forms of their own."""
+
+
+def respond(error: errors.WarrenError, request_id: str, _path: str) -> Response:
+    """A problem document, whatever the path (Respond)."""
+    return response(error, request_id)
 
 
 def request_id_of(request: Request) -> str:
@@ -176,21 +193,21 @@ def _allowed(app: FastAPI, request: Request) -> str:
     return ", ".join(found)
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of an application a problem document."""
+def install(app: FastAPI, respond: Respond = respond) -> None:
+    """Make every error of an application an answer of ``respond``."""
 
     async def on_ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, errors.WarrenError)
-        return response(error, request_id_of(request))
+        return respond(error, request_id_of(request), request.url.path)
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         ours = refusals.MethodNotAllowed(_allowed(app, request)) if error.status_code == 405 else from_http(error)
-        return response(ours, request_id_of(request))
+        return respond(ours, request_id_of(request), request.url.path)
 
     async def on_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return response(from_validation(error), request_id_of(request))
+        return respond(from_validation(error), request_id_of(request), request.url.path)
 
     app.add_exception_handler(errors.WarrenError, on_ours)
     app.add_exception_handler(HTTPException, on_http)

@@ -8,6 +8,17 @@ from __future__ import annotations
 from wire import errors
 
 
+class RateLimited(errors.Answered):
+    """This API key asks more often than it may; try again later."""
+
+    code = "rate_limited"
+
+    def __init__(self, wait_s: float, hint: str = "") -> None:
+        """``wait_s``: seconds until the next call may pass, if nobody else uses the key."""
+        super().__init__(hint=hint)
+        self.wait_s = wait_s
+
+
 class MethodNotAllowed(errors.Answered):
     """This path does not know this method; the Allow header names those it knows."""
 

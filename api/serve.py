@@ -15,8 +15,6 @@ from gunicorn import glogging, sock
 from gunicorn.app.base import BaseApplication
 from uvicorn_worker import UvicornWorker
 
-from api.app import create_app
-from api.predict.lean import LeanProtocol
 from wire import logs
 from wire.settings import Settings, load
 
@@ -31,7 +29,8 @@ class Worker(UvicornWorker):  # type: ignore[misc]
 
     CONFIG_KWARGS = {
         "loop": "uvloop",
-        "http": LeanProtocol,
+        # By name, so that the master, which only starts workers, does not load what they are made of.
+        "http": "api.predict.lean:LeanProtocol",
         "lifespan": "on",
         "access_log": False,
         "server_header": False,
@@ -97,7 +96,9 @@ class Replica(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Callable[..., Any]:
-        """The application; called in the worker, so that nothing is shared with the master."""
+        """The application; loaded in the worker, so that nothing is shared with the master."""
+        from api.app import create_app
+
         return create_app(self._settings)
 
 

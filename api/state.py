@@ -62,7 +62,7 @@ async def current_state(request: Request) -> State:
 async def current_caller(request: Request) -> Caller:
     """Who sent this request, if it may make this call.
 
-    Raises errors.Unauthenticated, errors.Forbidden and errors.LedgerUnavailable.
+    Raises errors.Unauthenticated, errors.Forbidden, refusals.RateLimited and errors.LedgerUnavailable.
     """
     if request.app.settings.api.keys == "off":
         return LOCAL

@@ -21,11 +21,12 @@ TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Address:
-    """Where requests go."""
+    """Where requests go, and headers they have besides (each a line)."""
 
     host: str
     port: int
     path: str
+    fields: str = ""
 
     @classmethod
     def of(cls, url: str) -> Address:
@@ -37,7 +38,7 @@ class Address:
     def request(self, body: bytes) -> bytes:
         """A POST of ``body`` as it goes over the wire."""
         head = f"POST {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nContent-Type: application/json\r\n"
-        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        return f"{head}{self.fields}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks import servers
 from benchmarks.plan import HUNDRED, NESTED, OPEN, OWN, PEAK, SINGLE, WARREN
@@ -39,7 +39,6 @@ class Goal:
     ratios: tuple[float, ...] = ()
     ours: float | None = None
     theirs: float | None = None
-    note: str = ""
 
     @property
     def reached(self) -> float | None:
@@ -49,15 +48,19 @@ class Goal:
     @property
     def verdict(self) -> str:
         """In a word."""
-        if self.note:
-            return self.note
         if self.reached is None:
             return "not measured"
         return "held" if (self.reached >= self.wanted) == self.least or self.reached == self.wanted else "missed"
 
 
 _FIGURES = {"requests_per_s": "requests/s", "p50_ms": "median latency, ms", "p99_ms": "p99, ms"}
-_ROWS = {PEAK: "1 row", SINGLE: "1 row", HUNDRED: "100 rows", NESTED: "10,000 rows, nested JSON"}
+_ROWS = {
+    PEAK: "1 row",
+    SINGLE: "1 row",
+    HUNDRED: "100 rows",
+    NESTED: "10,000 rows, nested JSON",
+    OWN: "10,000 rows, own fastest format",
+}
 
 _WANTED: tuple[tuple[str, str, str, float], ...] = (
     ("logistic", "rps", BEST, 6),
@@ -113,29 +116,11 @@ def _compared(table: Table, workload: str, cell: object, against: str, figure: s
 
 
 def _own_format(table: Table, workload: str) -> Goal:
-    """Warren has no binary tensors yet; its JSON rows beside the peers' fastest format are told, not counted."""
-    own, nested = table.best(workload, OWN.key), table.best(workload, NESTED.key)
-    speeds = {
-        name: table.median(workload, cell.key, name, "requests_per_s") or 0.0
-        for name, cell in ((own, OWN), (nested, NESTED))
-        if name
-    }
-    name = max(speeds, key=lambda one: speeds[one]) if speeds else "-"
-    ours, theirs = table.median(workload, NESTED.key, WARREN, "requests_per_s"), speeds.get(name)
-    aside = f"; our JSON rows against it: {ours / theirs:.2f}x" if ours and theirs else ""
+    """Warren's binary tensors beside the peer that is fastest in the form it likes best."""
     wanted = 1.1 if workload == "boosting" else 1.5
-    return Goal(
-        f"{TITLES[workload]}, 10,000 rows, own fastest format",
-        str(OWN.connections),
-        f"best peer: {name}",
-        "rows/s",
-        wanted,
-        True,
-        (),
-        ours and ours * OWN.rows,
-        theirs and theirs * OWN.rows,
-        f"not offered yet{aside}",
-    )
+    compared = _compared(table, workload, OWN, BEST, "requests_per_s", wanted, True)
+    ours, theirs = (figure and figure * OWN.rows for figure in (compared.ours, compared.theirs))
+    return replace(compared, figure="rows/s", ours=ours, theirs=theirs)
 
 
 def _open_loop(table: Table) -> list[Goal]:

@@ -47,7 +47,7 @@ SINGLE = Cell("1x1", 1, 1, 2, 500, 4)
 PEAK = Cell("1x64", 1, 64, 3, 500, 4)
 HUNDRED = Cell("100x16", 100, 16, 2, 40, 6)
 NESTED = Cell("10000x4", 10_000, 4, 3, 4, 5, "large")
-OWN = Cell("10000x4 own", 10_000, 4, 3, 4, 0, "large")
+OWN = Cell("10000x4 own", 10_000, 4, 3, 4, 5, "large")
 OPEN = Cell("open", 1, 0, 4, 500, 0, "open")
 CELLS = (
     CHECK,
@@ -101,7 +101,7 @@ def meant_for(server: Server, workload: Workload, cell: Cell) -> bool:
     if cell is OPEN:
         return workload.name == "logistic" and server.kind == "framework"
     if cell is OWN:
-        return server.nested is not None and server.batching == "off"
+        return server.kind == "framework" and server.batching == "off"
     if cell in (CHECK, SINGLE, PEAK):
         return True
     if cell is NESTED or server.environment == "rayserve":

@@ -90,7 +90,7 @@ def _page(
     short = goals.missed(rows)
     yield from ("", "## Goals", "")
     held = sum(goal.verdict == "held" for goal in rows)
-    yield f"{held} held, {len(short)} missed, {len(rows) - held - len(short)} not measured or not offered yet."
+    yield f"{held} held, {len(short)} missed, {len(rows) - held - len(short)} not measured."
     yield from ("", "| work | connections | against | figure | Warren | other | goal | reached (rounds) | |")
     yield "|---|---|---|---|---|---|---|---|---|"
     yield from map(_goal, rows)

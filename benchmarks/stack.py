@@ -17,7 +17,6 @@ from pathlib import Path
 from deploy.native import nginx
 from deploy.native.broker import Node, Ports
 from deploy.native.layout import CHECKOUT, Layout
-from deploy.native.ports import REPLICAS
 
 _COMMAND = (sys.executable, "-m", "deploy.native")
 
@@ -41,12 +40,15 @@ def layout(home: Path) -> Layout:
 
 
 @contextlib.contextmanager
-def started(home: Path, *, plain_broker: bool = True) -> Iterator[Stack]:
-    """A stack that stops when the block ends. Raises CalledProcessError when it does not start."""
+def started(home: Path, *, plain_broker: bool = True, **more: str) -> Iterator[Stack]:
+    """A stack that stops when the block ends; ``more`` are variables of its ``make up``.
+
+    Raises CalledProcessError when it does not start.
+    """
     home.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as ending:
         ending.callback(stop, home)
-        subprocess.run([*_COMMAND, "up"], env=_environment(home), check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*_COMMAND, "up"], env=_environment(home) | more, check=True, stdout=subprocess.DEVNULL)
         url, brokers = "", []
         if plain_broker:
             node = Node(home.parent / "plain-broker", Ports.free())
@@ -70,9 +72,10 @@ def _environment(home: Path) -> dict[str, str]:
 def in_front(port: int, folder: Path) -> tuple[list[Path], list[str]]:
     """The sockets of two API processes, and the command of a Nginx on ``port`` with Warren's own configuration.
 
-    Filled in from the same template as the stack's, so that what is compared is what is behind it.
+    Filled in from the same template as the stack's, so that what is compared is what is behind it; but
+    both processes always get their share, because it is faster so where nothing is sent in batches.
     """
     layout = Layout(CHECKOUT, folder, folder / "models", port)
     layout.create()
-    nginx.write(layout)
-    return [layout.replica_socket(number) for number in range(1, REPLICAS + 1)], nginx.command(layout)
+    nginx.write(layout, nginx.NEVER)
+    return [layout.replica_socket(number) for number in range(1, layout.replicas + 1)], nginx.command(layout)

@@ -75,7 +75,7 @@ class Subject:
 
     def __init__(self, name: str, url: str, pids: list[int], server: Server | None, standing: Standing | None) -> None:
         self.name = name
-        self.address = Address.of(url)
+        self._address = Address.of(url)
         self._url = url
         self._pids = pids
         self._server = server
@@ -94,8 +94,13 @@ class Subject:
 
     def measure(self, questions: Questions, cell: Cell, file: Path, rate: float = 0.0) -> Measurement:
         """One cell; ``rate`` is the open loop's. CPU and memory are those of all its processes."""
-        bodies = questions.bodies(cell, self.name, self._encode(cell))
-        client.run(client.in_turn(self.address, bodies, min(4, cell.connections or 4), 0.2, repeat=cell.rows < 1000))
+        # Its own format is a form of its own: the same rows in other bytes.
+        form = f"{self.name}, own" if cell is plan.OWN else self.name
+        bodies = questions.bodies(cell, form, self._encode(cell))
+        address = self._address
+        if self._server is None and cell is plan.OWN:
+            address = warren_side.tensor_address(address, questions.workload)
+        client.run(client.in_turn(address, bodies, min(4, cell.connections or 4), 0.2, repeat=cell.rows < 1000))
         if cell.way == "check":
             return self._check(questions, bodies)
         before = processes.cost(self._pids, memory=False)
@@ -104,35 +109,38 @@ class Subject:
             load = measuring.closed_loop(self._url, bodies, file, cell.connections, cell.duration_s)
         else:
             load, answers = (
-                measuring.large(self.address, bodies, cell.connections, cell.duration_s)
+                measuring.large(address, bodies, cell.connections, cell.duration_s)
                 if cell.way == "large"
-                else measuring.open_loop(self.address, bodies, rate, cell.duration_s)
+                else measuring.open_loop(address, bodies, rate, cell.duration_s)
             )
         after = processes.cost(self._pids)
         if cell.way != "closed":
-            wrong = questions.wrong(cell, answers, self._decode)
+            wrong = questions.wrong(cell, answers, self._decode(cell))
         cpu_s = (after.cpu_s - before.cpu_s) * 1000 / max(1, load.requests)
         found = asdict(load) | {"cpu_s_per_1000": cpu_s, "pss_bytes": after.pss_bytes, "wrong": wrong}
         return found | ({"rate": rate} if rate else {})
 
     def _check(self, questions: Questions, bodies: list[bytes]) -> Measurement:
         """Rows alone, in one large request, and a different one in each of many requests at once."""
-        alone = client.run(client.in_turn(self.address, bodies[:ALONE], 1, 2.0, repeat=False))
-        many = client.run(client.in_turn(self.address, bodies, plan.CHECK.connections, 2.0, repeat=False))
+        alone = client.run(client.in_turn(self._address, bodies[:ALONE], 1, 2.0, repeat=False))
+        many = client.run(client.in_turn(self._address, bodies, plan.CHECK.connections, 2.0, repeat=False))
         answers = [answer for line in (*alone, *many) for answer in line]
-        wrong = questions.wrong(plan.CHECK, answers, self._decode)
+        decode = self._decode(plan.CHECK)
+        wrong = questions.wrong(plan.CHECK, answers, decode)
         rows = [row for rows in questions.rows(plan.CHECK)[:TOGETHER] for row in rows]
         together = client.run(
-            client.in_turn(self.address, [self._encode(plan.CHECK)(rows, questions.workload)], 1, 9.0, repeat=False)
+            client.in_turn(self._address, [self._encode(plan.CHECK)(rows, questions.workload)], 1, 9.0, repeat=False)
         )[0][0]
-        wrong += questions.differs(rows, together, self._decode)
+        wrong += questions.differs(rows, together, decode)
         errors = sum(answer.status != 200 for answer in (*answers, together))
         return {"requests": len(answers) + 1, "wrong": wrong, "errors": errors}
 
     def _encode(self, cell: Cell) -> Callable[[list[Row], Workload], bytes]:
         if self._server is None:
-            return warren_side.body
+            return warren_side.tensors if cell is plan.OWN else warren_side.body
         return self._server.nested if cell is plan.NESTED and self._server.nested else self._server.encode
 
-    def _decode(self, answer: bytes) -> list[Any]:
-        return warren_side.decode(answer) if self._server is None else self._server.decode(answer)
+    def _decode(self, cell: Cell) -> Callable[[bytes], list[Any]]:
+        if self._server is None:
+            return warren_side.decode_tensors if cell is plan.OWN else warren_side.decode
+        return self._server.decode

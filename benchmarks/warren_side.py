@@ -8,13 +8,17 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from benchmarks import processes
+from benchmarks.client import Address
 from benchmarks.workloads import WORKLOADS, Row, Workload
+
+_TENSOR_HEAD = 2048
 
 
 class Warren:
@@ -73,6 +77,53 @@ def body(rows: list[Row], workload: Workload) -> bytes:
 def decode(answer: bytes) -> list[Any]:
     """The predictions in an answer."""
     return list(json.loads(answer)["predictions"])
+
+
+def tensor_address(address: Address, workload: Workload) -> Address:
+    """Where the requests of ``tensors`` go."""
+    length = f"Inference-Header-Content-Length: {_TENSOR_HEAD}\r\n"
+    return replace(address, path=f"/v2/models/{workload.name}/infer", fields=length)
+
+
+def tensors(rows: list[Row], workload: Workload) -> bytes:
+    """The request for rows with binary tensors (Open Inference Protocol): one in float32, or one for each column.
+
+    The JSON is filled up with blanks, so that all requests have the same headers.
+    """
+    import numpy as np
+
+    inputs, blobs = [], []
+    if workload.texts:
+        for at, column in enumerate(workload.columns):
+            cells = [row[at] for row in rows]
+            blob = _elements(cells) if column["type"] == "text" else np.array(cells, dtype="<f8").tobytes()
+            inputs.append(_input(column["name"], "BYTES" if column["type"] == "text" else "FP64", [len(rows)], blob))
+            blobs.append(blob)
+    else:
+        blobs.append(np.array(rows, dtype="<f4").tobytes())
+        inputs.append(_input("x", "FP32", [len(rows), len(workload.columns)], blobs[0]))
+    head = {"inputs": inputs, "outputs": [{"name": "predict", "parameters": {"binary_data": True}}]}
+    return b"".join((msgspec.json.encode(head).ljust(_TENSOR_HEAD), *blobs))
+
+
+def _elements(cells: Row) -> bytes:
+    texts = [(cell or "").encode() for cell in cells]
+    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+
+
+def _input(name: str, datatype: str, shape: list[int], blob: bytes) -> dict[str, Any]:
+    return {"name": name, "shape": shape, "datatype": datatype, "parameters": {"binary_data_size": len(blob)}}
+
+
+def decode_tensors(answer: bytes) -> list[Any]:
+    """The predictions in a binary answer: texts, each with its length in four bytes before it."""
+    _, start = json.JSONDecoder().raw_decode(answer.decode("latin-1"))
+    found = []
+    while start < len(answer):
+        stop = start + 4 + int.from_bytes(answer[start : start + 4], "little")
+        found.append(answer[start + 4 : stop].decode())
+        start = stop
+    return found
 
 
 class Truth:

@@ -32,12 +32,15 @@ def clean(volume: Volume, grace_s: float = GRACE_S, index_keep_s: float = INDEX_
     """Clean every model. Ages are judged by the volume's own clock."""
     removed = mended = retired = 0
     for model in volume.folders():
-        volume.prepare(model)
-        now = durable.clock_s(volume.tmp(model))
-        more_mended, more_retired = _reconcile(volume, model)
-        mended, retired = mended + more_mended, retired + more_retired
+        now = durable.touch_clock_s(volume.model(model))
+        # First what makes room: a full volume is cleaned as well, and the rest needs some.
         removed += _empty_tmp(volume.tmp(model), now - grace_s)
         removed += _empty(volume.trash(model), now - grace_s)
+    for model in volume.folders():
+        volume.prepare(model)
+        now = durable.touch_clock_s(volume.model(model))
+        more_mended, more_retired = _reconcile(volume, model)
+        mended, retired = mended + more_mended, retired + more_retired
         removed += _forget(volume, model, now - grace_s, now - index_keep_s)
     return Cleaned(removed, mended, retired)
 

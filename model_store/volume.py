@@ -97,6 +97,19 @@ class Volume:
         status = os.statvfs(self.root)
         return status.f_bavail * 10 < status.f_blocks or status.f_favail * 10 < status.f_files
 
+    def room(self) -> tuple[int, int]:
+        """Bytes that are free to this process, and all bytes. Raises OSError."""
+        status = os.statvfs(self.root)
+        return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+
+    def is_readable(self) -> bool:
+        """Whether the names on the volume can be listed now."""
+        try:
+            os.scandir(self.root).close()
+        except OSError:
+            return False
+        return True
+
     def check_writable(self) -> None:
         """Raise OSError unless a file can be made on the volume; a trainer's readiness."""
         durable.clock_s(self.root)

@@ -28,7 +28,7 @@ def encode(version: LoadedVersion, output: Output, start: int, stop: int, *, pro
     answer is not a finite number; InternalError when the model answers with an unknown class.
     """
     labels = output.labels[start:stop]
-    members = b'"predictions":' + (_values(labels) if version.classes is None else _classes(version, labels))
+    members = b'"predictions":' + (_values(labels) if version.classes is None else classes(version, labels))
     if not probabilities:
         return members
     if output.probabilities is None:
@@ -82,6 +82,17 @@ def _pieces(values: NDArray[Any]) -> list[bytes]:
 
 
 def _values(values: NDArray[Any]) -> bytes:
+    check_finite(values)
+    return numbers(values)
+
+
+def numbers(values: NDArray[Any]) -> bytes:
+    """Finite numbers as JSON, nested as their array is."""
+    return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def check_finite(values: NDArray[Any]) -> None:
+    """Refuse an answer that is no number, naming its rows. Raises errors.BadInput."""
     finite = np.isfinite(values)
     if not finite.all():
         rows = np.flatnonzero(~(finite if finite.ndim == 1 else finite.all(axis=1)))
@@ -92,10 +103,10 @@ def _values(values: NDArray[Any]) -> bytes:
                 errors.FieldError(f"instances[{row}]", problem) for row in rows[: errors.MAX_FIELD_ERRORS].tolist()
             ],
         )
-    return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _classes(version: LoadedVersion, labels: NDArray[Any]) -> bytes:
+def classes(version: LoadedVersion, labels: NDArray[Any]) -> bytes:
+    """Class indices as a JSON array of the classes. Raises errors.InternalError for an unknown one."""
     return b"[" + b",".join(_names(version, labels)) + b"]"
 
 

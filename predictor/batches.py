@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from itertools import compress
 from typing import Final, NamedTuple
 
-from predictor import inference, metrics
-from predictor.inference import Answer, Asked, Outcome
+from predictor import encodings, inference, metrics
+from predictor.encodings import Answer, Asked
+from predictor.inference import Outcome
 from predictor.loaded import LoadedVersion
 from predictor.references import References
 from wire import errors, frames, logs
@@ -67,10 +68,8 @@ class Batches:
         version = self._references.at_hand(header.model, header.version, header.alias)
         if version is None or version.runtime.kind != "onnx":
             return None
-        begin = len(request.body) - sum(map(len, blobs))
-        # A row opens with a bracket or a brace; so does each request's list of them.
-        rows = request.body.count(b"[", begin) + request.body.count(b"{", begin) - len(blobs)
-        if version.pace.estimate_s(max(rows, 1)) > QUICK_S or any(each.remaining_ms <= 0 for each in header.items):
+        rows = _row_bound(request.body, header, blobs)
+        if version.pace.estimate_s(rows) > QUICK_S or any(each.remaining_ms <= 0 for each in header.items):
             return None
         now = time.monotonic()
         outcomes = self._usual(version, _asked(header.items, blobs))
@@ -116,7 +115,16 @@ class Batches:
 
 
 def _asked(items: Sequence[frames.BatchItem], blobs: Sequence[memoryview]) -> list[Asked]:
-    return [Asked(blob, item.probabilities) for item, blob in zip(items, blobs, strict=True)]
+    return list(map(encodings.asked, items, blobs))
+
+
+def _row_bound(body: bytes, header: frames.BatchHeader, blobs: Sequence[memoryview]) -> int:
+    """About how many rows a batch has, without decoding it."""
+    if header.schema != frames.SCHEMA:
+        return sum(map(encodings.row_bound, _asked(header.items, blobs)))
+    begin = len(body) - sum(map(len, blobs))
+    # A row opens with a bracket or a brace; so does each request's list of them.
+    return max(1, body.count(b"[", begin) + body.count(b"{", begin) - len(blobs))
 
 
 def _send(version: LoadedVersion, outcomes: Sequence[Outcome], times: _Times, request: Request) -> None:
@@ -143,9 +151,8 @@ def _frame(version: LoadedVersion, outcomes: Sequence[Outcome], times: _Times) -
     blobs: list[bytes] = []
     for outcome in outcomes:
         if isinstance(outcome, Answer):
-            members, rows = outcome
-            items.append(frames.ReplyItem(len(members), rows))
-            blobs.append(members)
+            items.append(frames.ReplyItem(len(outcome.members), outcome.rows, outputs=outcome.outputs))
+            blobs.append(outcome.members)
         else:
             items.append(frames.ReplyItem(error=outcome.to_body()))
     if sum(map(len, blobs)) > MAX_REPLY_BYTES:
@@ -155,7 +162,8 @@ def _frame(version: LoadedVersion, outcomes: Sequence[Outcome], times: _Times) -
         blobs = []
     inference_us = int((time.monotonic() - times.started_at) * 1e6)
     queue_us = int((times.started_at - times.arrived_at) * 1e6)
-    return frames.encode(frames.ReplyHeader(tuple(items), version.version, inference_us, queue_us), blobs)
+    schema = frames.SCHEMA_ENCODINGS if any(item.outputs for item in items) else frames.SCHEMA
+    return frames.encode(frames.ReplyHeader(tuple(items), version.version, inference_us, queue_us, None, schema), blobs)
 
 
 def _count(outcomes: Sequence[Outcome], times: _Times) -> None:

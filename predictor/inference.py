@@ -8,33 +8,18 @@ Requests as they usually are share one decoding and one encoding too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from model_store.runtime import CannotPredict, Output
-from predictor import answers
+from predictor import answers, encodings
+from predictor.encodings import Answer, Asked
 from predictor.loaded import LoadedVersion
 from tables import batch as tables
-from tables import errors as table_errors
-from tables import joined, rows
+from tables import joined
 from tables.batch import Batch
 from wire import errors
-
-
-class Asked(NamedTuple):
-    """One request of a batch: its rows as JSON, and whether probabilities are wanted."""
-
-    body: bytes | memoryview
-    probabilities: bool
-
-
-class Answer(NamedTuple):
-    """One request's answer: JSON members and how many rows they answer."""
-
-    members: bytes
-    rows: int
-
 
 Outcome = Answer | errors.WarrenError
 """How one request ended."""
@@ -57,6 +42,8 @@ def together(version: LoadedVersion, asked: Sequence[Asked], max_rows: int) -> l
     """Every request's answer, in time in proportion to the rows; None where one of them is not as usual."""
     if not asked:
         return []
+    if any(each.encoding != "json" for each in asked):
+        return _together(version, asked, max_rows)
     decoded = joined.decode([bytes(each.body) for each in asked], version.schema, max_rows=max_rows)
     if decoded is None:
         return None
@@ -67,9 +54,29 @@ def together(version: LoadedVersion, asked: Sequence[Asked], max_rows: int) -> l
     return None if members is None else list(map(Answer, members, counts))
 
 
+def _together(version: LoadedVersion, asked: Sequence[Asked], max_rows: int) -> list[Outcome] | None:
+    """The same for requests of other encodings: each decoded by itself, one inference for all."""
+    decoded = [encodings.decode(version.schema, each, max_rows) for each in asked]
+    readable = [each for each in decoded if isinstance(each, Batch)]
+    if len(readable) < len(decoded):
+        return None
+    output = _predict(version, tables.concat(readable), any(each.probabilities for each in asked))
+    if output is None:
+        return None
+    stop = 0
+    answered: list[Outcome] = []
+    for each, batch in zip(asked, readable, strict=True):
+        start, stop = stop, stop + len(batch)
+        outcome = _answer(version, each, output, start, stop)
+        if not isinstance(outcome, Answer):
+            return None
+        answered.append(outcome)
+    return answered
+
+
 def each_alone(version: LoadedVersion, asked: Sequence[Asked], max_rows: int) -> list[Outcome]:
     """Every request's answer or error, each decoded and encoded by itself."""
-    decoded = [_decode(version, each, max_rows) for each in asked]
+    decoded = [encodings.decode(version.schema, each, max_rows) for each in asked]
     readable = [each for each in decoded if isinstance(each, Batch)]
     if not readable:
         return [each for each in decoded if isinstance(each, errors.WarrenError)]
@@ -81,24 +88,12 @@ def each_alone(version: LoadedVersion, asked: Sequence[Asked], max_rows: int) ->
             outcomes.append(rows_or_error)
         elif output is None:
             # Some row has no answer: each request alone shows whose it is.
-            outcomes.append(_alone(version, rows_or_error, each.probabilities))
+            outcomes.append(_alone(version, each, rows_or_error))
         else:
             stop = start + len(rows_or_error)
-            outcomes.append(_answer(version, output, start, stop, each.probabilities))
+            outcomes.append(_answer(version, each, output, start, stop))
             start = stop
     return outcomes
-
-
-def _decode(version: LoadedVersion, asked: Asked, max_rows: int) -> Batch | errors.WarrenError:
-    try:
-        return rows.decode_json(asked.body, version.schema, max_rows=max_rows)
-    except table_errors.RowErrors as error:
-        found = [errors.FieldError(at, problem) for at, problem in error.errors]
-        return errors.BadInput("Some rows cannot be read.", errors=found)
-    except table_errors.TooManyRows as error:
-        return errors.TooLarge(f"A prediction may have at most {error.max_rows} rows.")
-    except table_errors.NotJson as error:
-        return errors.MalformedBody(f"The rows cannot be read: {error}.")
 
 
 def _predict(version: LoadedVersion, batch: Batch, probabilities: bool) -> Output | None:
@@ -112,23 +107,26 @@ def _predict(version: LoadedVersion, batch: Batch, probabilities: bool) -> Outpu
         ]
     except CannotPredict:
         return None
-    return parts[0] if len(parts) == 1 else _whole(parts)
+    return whole(parts)
 
 
-def _whole(parts: Sequence[Output]) -> Output:
+def whole(parts: Sequence[Output]) -> Output:
+    """The answers of consecutive rows, at least one part, as one."""
+    if len(parts) == 1:
+        return parts[0]
     shares = [part.probabilities for part in parts if part.probabilities is not None]
     return Output(np.concatenate([part.labels for part in parts]), np.concatenate(shares) if shares else None)
 
 
-def _alone(version: LoadedVersion, batch: Batch, probabilities: bool) -> Outcome:
-    output = _predict(version, batch, probabilities)
+def _alone(version: LoadedVersion, asked: Asked, batch: Batch) -> Outcome:
+    output = _predict(version, batch, asked.probabilities)
     if output is None:
         return errors.BadInput("The model has no answer for these rows: a number in them is too large for it.")
-    return _answer(version, output, 0, len(batch), probabilities)
+    return _answer(version, asked, output, 0, len(batch))
 
 
-def _answer(version: LoadedVersion, output: Output, start: int, stop: int, probabilities: bool) -> Outcome:
+def _answer(version: LoadedVersion, asked: Asked, output: Output, start: int, stop: int) -> Outcome:
     try:
-        return Answer(answers.encode(version, output, start, stop, probabilities=probabilities), stop - start)
+        return encodings.encode(version, asked, output, start, stop)
     except errors.WarrenError as error:
         return error

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Final
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -45,6 +46,11 @@ class LoadedVersion:
     classes: dict[int, bytes] | None
     size_bytes: int
     pace: Pace = field(default_factory=Pace)
+
+    @cached_property
+    def class_values(self) -> list[Any] | None:
+        """The classes in the order of their indices, as values; None for a regression."""
+        return None if self.classes is None else [orjson.loads(text) for text in self.classes.values()]
 
 
 def prepare(artefact: Artefact) -> LoadedVersion:

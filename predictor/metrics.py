@@ -37,6 +37,15 @@ corrupt_versions = telemetry.gauge(
 fallbacks = telemetry.counter("predict_fallbacks", "Alarm: batches served by the last good version of an alias")
 """The alias names a version that cannot be served."""
 
+bulk_seconds = telemetry.histogram(
+    "bulk_block_seconds", "Seconds from the start of a block to its answers, waits included"
+)
+"""How long a block of an offline prediction takes while live ones come and go."""
+bulk_rows = telemetry.counter("bulk_rows", "Rows answered for offline predictions")
+"""Without those of blocks that were refused."""
+bulk_redelivered = telemetry.counter("bulk_redelivered", "Blocks that came a second time and were not computed")
+"""Each of them may have ended another predictor."""
+
 
 _by_outcome = lru_cache(maxsize=64)(requests.labels)
 

@@ -16,7 +16,7 @@ from model_store import errors as store
 from model_store.signing import Verifier
 from model_store.volume import Volume
 from predictor.store_errors import translated
-from wire import errors, messages
+from wire import build, errors, messages
 from wire.server import Request
 
 MAX_PIECE_BYTES: Final = 4 * 1024 * 1024
@@ -29,9 +29,10 @@ CORRUPT: Final = "corrupt"
 class Reads:
     """Answers questions about what is on the volume."""
 
-    def __init__(self, volume: Volume, verifier: Verifier, *, wait_s: float) -> None:
+    def __init__(self, volume: Volume, verifier: Verifier, *, wait_s: float, predictor_id: str = "predictor") -> None:
         """``wait_s``: how long a version that is not there is looked for (0 on a local disk)."""
         self._volume = volume
+        self._predictor_id = predictor_id
         self._verifier = verifier
         self._wait_s = wait_s
         self._answers: dict[str, Callable[[bytes], messages.Message]] = {
@@ -39,6 +40,7 @@ class Reads:
             messages.GetModel.TYPE: lambda body: self.model(messages.GetModel.decode(body)),
             messages.GetVersion.TYPE: lambda body: self.version(messages.GetVersion.decode(body)),
             messages.ReadFile.TYPE: lambda body: self.piece(messages.ReadFile.decode(body)),
+            messages.Examine.TYPE: lambda body: self.examined(messages.Examine.decode(body)),
         }
 
     def handle(self, request: Request) -> messages.Message:
@@ -48,6 +50,13 @@ class Reads:
             raise errors.MalformedBody("not a question about models")
         with translated():
             return answer(request.body)
+
+    def examined(self, _asked: messages.Examine) -> messages.Examined:
+        """How this predictor is; it never writes to the volume, so it doesn't try to."""
+        readable = self._volume.is_readable()
+        free, size = self._volume.room() if readable else (0, 0)
+        state = messages.VolumeState(readable, False, free, size)
+        return build.examined(self._predictor_id, state, "numpy", "onnxruntime", "scikit-learn")
 
     def models(self) -> messages.ModelList:
         """All models that have a version, by name."""

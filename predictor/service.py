@@ -1,6 +1,6 @@
 """The predictor's process: what it serves, whether it is ready, and how it stops.
 
-From the queues PREDICT and MODELS and the fanout ANNOUNCE to their handlers, each with threads of
+From the queues PREDICT, BULK and MODELS and the fanout ANNOUNCE to their handlers, each with threads of
 its own. The volume is only ever read.
 """
 
@@ -15,14 +15,17 @@ from model_store.signing import Verifier
 from model_store.volume import Volume
 from predictor.announcements import Announcements
 from predictor.batches import Batches
+from predictor.bulk import Bulk
+from predictor.live_traffic import LiveTraffic
 from predictor.mounts import is_remote
 from predictor.presence import Presence
 from predictor.reads import Reads
 from predictor.references import REMOTE_WAIT_S, References
 from predictor.registry import Registry
-from wire import errors, logs, settings, telemetry, topology
+from wire import errors, logs, messages, settings, telemetry, topology
 from wire.deadlines import Deadline
-from wire.server import RpcServer
+from wire.server import Handler, Request, RpcServer
+from wire.subscriptions import Shortcut
 
 READS_PREFETCH = 8
 """Reads held at once; each takes milliseconds."""
@@ -44,19 +47,23 @@ class PredictorService:
         self.registry = Registry(self._volume, verifier, config.predict.memory_bytes)
         self._references = References(self._volume, self.registry, remote=remote)
         batches = Batches(self._references, max_rows=config.limits.predict_rows)
-        reads = Reads(self._volume, verifier, wait_s=REMOTE_WAIT_S if remote else 0.0)
+        self._traffic = LiveTraffic(config.bulk.quiet_s, config.bulk.patience_s)
+        bulk = Bulk(self._references, self._traffic, max_rows=config.limits.predict_rows, slice_s=config.bulk.slice_s)
+        wait_s = REMOTE_WAIT_S if remote else 0.0
+        reads = Reads(self._volume, verifier, wait_s=wait_s, predictor_id=self.predictor_id)
         announcements = Announcements(self.registry, self.predictor_id)
         self._server = RpcServer(config.broker, "predictor", "predictor")
         prefetch = config.predict.prefetch
         # As many threads as batches held: one computes while another waits for a version to load.
         self._server.serve(
             topology.PREDICT,
-            batches.handle,
+            self._noted(batches.handle),
             prefetch=prefetch,
             threads=prefetch,
-            shortcut=batches.shortcut,
+            shortcut=self._noted_shortcut(batches.shortcut),
             confirmed=False,
         )
+        self._server.serve(topology.BULK, bulk.handle, prefetch=1)
         self._server.serve(topology.MODELS, reads.handle, prefetch=READS_PREFETCH)
         self._server.subscribe(topology.ANNOUNCE, announcements.handle)
         self._presence = Presence(self._server, self.predictor_id, config.predict.presence_s)
@@ -93,6 +100,24 @@ class PredictorService:
         if not os.access(self._config.paths.models, os.R_OK | os.X_OK):
             lacking["models"] = "the model volume cannot be read"
         return lacking
+
+    def _noted(self, handler: Handler) -> Handler:
+        """The live handler, seen by bulk work."""
+
+        def handle(request: Request) -> messages.Message | None:
+            with self._traffic.working():
+                return handler(request)
+
+        return handle
+
+    def _noted_shortcut(self, shortcut: Shortcut) -> Shortcut:
+        """The live shortcut; it is asked about every live delivery, when it arrives."""
+
+        def ask(request: Request) -> Handler | None:
+            self._traffic.arrived()
+            return shortcut(request)
+
+        return ask
 
     def _preload(self, deadline: Deadline) -> None:
         for model in self._volume.folders():

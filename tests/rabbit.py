@@ -18,7 +18,7 @@ from deploy.native.broker import HOST, Node, Ports
 from wire import provision, settings
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 15.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
     """Wait for a condition, and say what did not happen when it does not come."""
     end = time.monotonic() + timeout_s
     while not condition():
@@ -27,7 +27,7 @@ def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 15
         time.sleep(0.01)
 
 
-async def eventually(condition: Callable[[], object], what: str, timeout_s: float = 15.0) -> None:
+async def eventually(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
     """The same on an event loop, which goes on meanwhile."""
     await asyncio.to_thread(wait_until, condition, what, timeout_s)
 
@@ -142,3 +142,12 @@ class Rabbit:
         finally:
             self.node.ctl("start_app")
             wait_until(self._api_answers, "the management API answers", 30)
+
+    @contextlib.contextmanager
+    def killed(self) -> Iterator[None]:
+        """The broker's process is gone at once; afterwards a new one begins on the same folder."""
+        self.node.kill()
+        try:
+            yield
+        finally:
+            self.start()

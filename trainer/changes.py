@@ -7,6 +7,8 @@ moves only to a version that every predictor has loaded.
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -16,7 +18,7 @@ from model_store.signing import Verifier
 from model_store.volume import Volume
 from trainer.announce import Announcer
 from trainer.store_errors import translated
-from wire import errors, logs, messages
+from wire import build, errors, logs, messages
 from wire.deadlines import Deadline
 from wire.server import Request
 
@@ -41,6 +43,7 @@ class Changes:
             messages.DeleteVersion.TYPE: self._delete_version,
             messages.DeleteModel.TYPE: self._delete_model,
             messages.Settle.TYPE: self._settle,
+            messages.Examine.TYPE: self._examined,
         }
 
     def handle(self, request: Request) -> messages.Message:
@@ -98,6 +101,16 @@ class Changes:
         except store.StoreError:
             metrics = {}  # deleted or spoilt since; the job has had its version all the same
         return messages.Settled(job_id=asked.job_id, version=version, metrics=metrics)
+
+    def _examined(self, request: Request) -> messages.Examined:
+        """How this trainer is: it is the one in charge, so the volume must take files from it."""
+        messages.Examine.decode(request.body)
+        try:
+            self._volume.check_writable()
+            state = messages.VolumeState(True, True, *self._volume.room())
+        except OSError:
+            state = messages.VolumeState(self._volume.is_readable(), False, 0, 0)
+        return build.examined(f"{socket.gethostname()}-{os.getpid()}", state, "numpy", "onnx", "scikit-learn")
 
     def _current(self, model: str, alias: str) -> int:
         try:

@@ -1,6 +1,6 @@
 """The trainer's process: what it serves, whether it is ready, and how it stops.
 
-From the broker's queues TRAIN, INSPECT and CHANGES, and the fanouts STOP and PRESENCE, to their
+From the broker's queues TRAIN, INSPECT, TABLES and CHANGES, and the fanouts STOP and PRESENCE, to their
 handlers. Each has threads of its own, so no training blocks a change or an inspection. This
 process imports no scikit-learn, pandas or ONNX: what does runs in children.
 """
@@ -18,8 +18,9 @@ from trainer.changes import Changes
 from trainer.inspection import PROFILE_COMMAND, Inspections
 from trainer.promotion import Promoter
 from trainer.sweeping import Sweeper
+from trainer.table_work import TABLE_COMMAND, TableWork
 from trainer.training import CHILD_COMMAND, Trainings
-from wire import logs, settings, telemetry, topology
+from wire import logs, messages, settings, telemetry, topology
 from wire.client import RpcClient
 from wire.deadlines import Deadline
 from wire.server import Request, RpcServer
@@ -40,6 +41,7 @@ class TrainerService:
         config: settings.Settings,
         child_command: Sequence[str] = CHILD_COMMAND,
         profile_command: Sequence[str] = PROFILE_COMMAND,
+        table_command: Sequence[str] = TABLE_COMMAND,
     ) -> None:
         """Wire everything. Raises OSError or ValueError when the signing keys cannot be read."""
         self._config = config
@@ -54,6 +56,7 @@ class TrainerService:
         promoter = Promoter(self._volume, self._rpc, announcer, config.train.warm_wait_s)
         self._trainings = Trainings(config, signer, verifier, promoter, child_command)
         self._inspections = Inspections(config, profile_command)
+        self._tables = TableWork(config, table_command)
         self._changes = Changes(self._volume, verifier, announcer, config.train.warm_wait_s)
         self._sweeper = Sweeper(self._volume, self._rpc, config.retention)
         self._health = _VolumeHealth(self._volume)
@@ -63,6 +66,7 @@ class TrainerService:
         work, control = self._work, self._control
         self._trainings.subscription = work.serve(topology.TRAIN, self._trainings.handle, prefetch=1)
         work.serve(topology.INSPECT, self._inspections.handle, prefetch=INSPECTORS, threads=INSPECTORS)
+        work.serve(topology.TABLES, self._tables.handle, prefetch=1)
         control.serve(topology.CHANGES, self._changes.handle, prefetch=1)
         control.subscribe(topology.STOP, self._stop_training)
         control.subscribe(topology.PRESENCE, self._hear)
@@ -83,6 +87,7 @@ class TrainerService:
         deadline = Deadline.after(drain_s)
         self._trainings.close(deadline)
         self._inspections.close(deadline)
+        self._tables.close(deadline)
         self._work.stop(drain_s + _REPLY_S)
         self._control.stop(_REPLY_S)
         self._sweeper.close(_REPLY_S)
@@ -108,6 +113,7 @@ class TrainerService:
         return lacking
 
     def _stop_training(self, request: Request) -> None:
+        self._tables.stop(messages.StopTraining.decode(request.body).job_id)
         self._trainings.stop(request)
 
     def _hear(self, request: Request) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 
-from model_store import cleanup, deletion
+from model_store import cleanup, deletion, reserve
 from model_store.volume import Volume
 from wire import errors, logs, messages, settings, topology
 from wire.client import RpcClient
@@ -51,6 +51,7 @@ class Sweeper:
     def sweep(self) -> None:
         """Clean the volume and delete the versions beyond the limit."""
         cleaned = cleanup.clean(self._volume)
+        reserve.fill(self._volume)
         logs.log("volume.cleaned", removed=cleaned.removed, mended=cleaned.mended, retired=cleaned.retired)
         old = [
             (model, version)

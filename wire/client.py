@@ -133,11 +133,15 @@ class RpcClient:
 
     def stream(self, queue: str, message: messages.Message, *, request_id: str = "") -> ReplyStream:
         """Ask whoever serves ``queue`` and listen to every answer. Raises BrokerUnavailable."""
-        return self._open(queue, queue, message, request_id)
+        return self._open(queue, queue, message.encode(), message.TYPE, request_id)
+
+    def stream_raw(self, queue: str, body: bytes, kind: str, *, request_id: str = "") -> ReplyStream:
+        """The same with a body that is already encoded. Raises BrokerUnavailable."""
+        return self._open(queue, queue, body, kind, request_id)
 
     def gather(self, exchange: str, message: messages.Message, *, request_id: str = "") -> ReplyStream:
         """Ask everybody behind a fanout exchange, be it nobody, and listen. Raises BrokerUnavailable."""
-        return self._open(exchange, "", message, request_id)
+        return self._open(exchange, "", message.encode(), message.TYPE, request_id)
 
     def publish(
         self,
@@ -171,12 +175,12 @@ class RpcClient:
         """Drop what still arrives for a stream (for ReplyStream)."""
         self._io.soon(functools.partial(self._client.close_stream, key))
 
-    def _open(self, exchange: str, routing_key: str, message: messages.Message, request_id: str) -> ReplyStream:
+    def _open(self, exchange: str, routing_key: str, body: bytes, kind: str, request_id: str) -> ReplyStream:
         stream = ReplyStream(self)
 
         async def send() -> str:
             return self._client.open_stream(
-                exchange, message.encode(), message.TYPE, stream, routing_key=routing_key, request_id=request_id
+                exchange, body, kind, stream, routing_key=routing_key, request_id=request_id
             )
 
         return stream.opened(self._io.run(send(), _GRACE_S))

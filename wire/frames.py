@@ -6,7 +6,9 @@ request's answer, already encoded. Layout (little-endian)::
 
     uint32 header length | header JSON | blob 0 | blob 1 | …
 
-The header lists one entry per request with ``size_bytes`` of its blob, in order.
+The header lists one entry per request with ``size_bytes`` of its blob, in order. A batch of rows in
+JSON has schema 1, as it always had; a batch of requests in any other encoding, and its answer, have
+schema 2, which a peer that knows only the first refuses.
 """
 
 from __future__ import annotations
@@ -24,21 +26,68 @@ BATCH_TYPE = "predict.batch"
 REPLY_TYPE = "predict.reply"
 """The AMQP type of its answer."""
 SCHEMA = 1
-"""The version of this format; readers refuse any other."""
+"""The version of this format that has rows in JSON and nothing else."""
+SCHEMA_ENCODINGS = 2
+"""The version in which an item names its encoding; readers refuse any other than these two."""
 
-Encoding = Literal["json"]
+Encoding = Literal["json", "tensors", "split", "csv"]
 """How a request's rows are written. ``json``: the value of ``instances`` as it came: an array of
-arrays (plain rows) or of objects (named rows)."""
+arrays (plain rows) or of objects (named rows). ``tensors``: the data of the item's tensors, in order.
+``split``: a JSON object with the names of ``columns`` and rows of ``data`` in their order, as pandas
+writes it. ``csv``: text in UTF-8 with a header row."""
+
+Form = Literal["json", "raw"]
+"""How a tensor's data is written: as a JSON array, flat or nested; or as little-endian values in row-major
+order, of which BOOL takes a byte and a BYTES element has its length before it (uint32)."""
+
+
+class Tensor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tensor of a request: all features of all rows, or one column of them; ``size_bytes`` of the blob.
+
+    ``datatype`` is one of wire.datatypes; where it is UNTYPED the data is JSON, and ``shape`` is empty: the
+    data has its own.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    size_bytes: int
+    form: Form = "json"
+
+
+OutputName = Literal["predict", "predict_proba"]
+"""What a version answers: its labels or values, and its probabilities."""
+
+
+class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An output that is asked for, and how its data is to be written."""
+
+    name: OutputName
+    form: Form = "json"
+
+
+class Output(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An output of an answer: what it holds, and ``size_bytes`` of the blob. JSON data is a flat array."""
+
+    name: OutputName
+    datatype: str
+    shape: tuple[int, ...]
+    size_bytes: int
 
 
 class BatchItem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One request within a batch; ``remaining_ms`` is the time it had left when it was sent."""
+    """One request within a batch; ``remaining_ms`` is the time it had left when it was sent.
+
+    Answered with JSON members, unless ``outputs`` says which outputs are wanted instead.
+    """
 
     size_bytes: int
     remaining_ms: int
     encoding: Encoding = "json"
     probabilities: bool = False
     request_id: str = ""
+    tensors: tuple[Tensor, ...] = ()
+    outputs: tuple[Wanted, ...] = ()
 
 
 class BatchHeader(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -52,15 +101,16 @@ class BatchHeader(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ReplyItem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer to one request: ``size_bytes`` of JSON members, or an error.
+    """The answer to one request: ``size_bytes`` of JSON members or of the data of ``outputs``, or an error.
 
-    The blob is a fragment ``"predictions":[…]`` or ``"predictions":[…],"probabilities":[…]``,
+    Members are a fragment ``"predictions":[…]`` or ``"predictions":[…],"probabilities":[…]``,
     to be put between braces with the other members of the HTTP answer.
     """
 
     size_bytes: int = 0
     rows: int = 0
     error: errors.ErrorBody | None = None
+    outputs: tuple[Output, ...] = ()
 
 
 class ReplyHeader(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -108,9 +158,14 @@ def _split(body: bytes, decoder: msgspec.json.Decoder[H]) -> tuple[H, memoryview
         header = decoder.decode(view[4 : 4 + length])
     except (struct.error, ValueError, RecursionError) as error:
         raise errors.MalformedBody("not a prediction frame") from error
-    if header.schema != SCHEMA:
-        raise errors.MalformedBody(f"frame schema {header.schema} is not {SCHEMA}")
+    if header.schema not in (SCHEMA, SCHEMA_ENCODINGS):
+        raise errors.MalformedBody(f"frame schema {header.schema} is neither {SCHEMA} nor {SCHEMA_ENCODINGS}")
     return header, view[4 + length :]
+
+
+def split(blob: memoryview, parts: Sequence[Tensor] | Sequence[Output]) -> list[memoryview]:
+    """The data of each tensor or output within a request's or an answer's blob. Raises errors.MalformedBody."""
+    return _blobs(blob, [part.size_bytes for part in parts])
 
 
 def _blobs(rest: memoryview, sizes: Sequence[int]) -> list[memoryview]:

@@ -21,27 +21,37 @@ from pika.channel import Channel
 from wire import errors, express, logs, settings, telemetry
 
 _FIRST_PAUSE_S = 0.1
+RECEIVE_BYTES = 256 * 1024
+"""Most bytes taken off a socket at once; what came for one batch of thousands of rows is a few such pieces."""
 _STABLE_S = 2.0
 """A connection that lived this long is worth an immediate attempt when it is lost."""
 
 
 class Connection(express.ExpressConnection):
-    """pika's connection with one write per message, at once, and with ``abort``.
+    """pika's connection with one write per message, at once, few and large reads, and with ``abort``.
 
     pika sends each frame with a system call of its own, after asking the event loop whether it
     may. A message here is one send in the same turn of the loop; only what the socket does not
     take goes pika's way. Measured under uvloop, alternating: a fifth less CPU time per single call.
+    pika reads 4 KiB at a time and again until nothing is there; here one read takes what came, and
+    what did not fit wakes the loop again.
     """
 
+    def _proto_connection_made(self, transport: Any) -> None:
+        transport._MAX_RECV_BYTES = RECEIVE_BYTES
+        # Reached by any read, so there is no second one that only finds nothing.
+        transport._MAX_CONSUME_BYTES = 1
+        super()._proto_connection_made(transport)
+
     def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
-        data = b"".join(marshaled_frames)
+        data: Any = b"".join(marshaled_frames)
         self.bytes_sent += len(data)
         self.frames_sent += len(marshaled_frames)
         transport: Any = self._transport
         if transport._sock is not None and not transport.get_write_buffer_size():
             # Full, or broken: pika then meets the same and knows what to do.
             with contextlib.suppress(OSError):
-                data = data[transport._sock.send(data) :]
+                data = memoryview(data)[transport._sock.send(data) :]
         if data:
             self._adapter_emit_data(data)
 

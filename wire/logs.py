@@ -51,6 +51,7 @@ Action = Literal[
     "dataset.stored",
     "dataset.profiled",
     "dataset.deleted",
+    "output.published",
     "key.created",
     "key.revoked",
     "keys.stale",

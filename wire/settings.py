@@ -90,6 +90,9 @@ class Keys(Section):
     """Seconds a replica goes on accepting the keys it knows while the ledger is away; afterwards 503."""
     days: int = Field(365, ge=1, le=3650)
     """Days a key lives when its making names no number."""
+    rate_per_s: float | None = Field(None, gt=0, le=100_000)
+    """Calls a second that a key may make when its making names no number; unset: any number, as a load test or a
+    first try needs. Keys that are there keep what they were made with (docs/decisions/0031)."""
 
 
 class Ledger(Section):
@@ -131,8 +134,11 @@ class Predict(Section):
     """Milliseconds a request may take when it names no X-Request-Timeout-Ms."""
     deadline_max_ms: int = Field(30_000, ge=1)
     """Largest X-Request-Timeout-Ms."""
-    batches_in_flight: int = Field(1, ge=1, le=64)
-    """Batches under way per model reference and replica. One measured best on two cores."""
+    batches_in_flight: int = Field(2, ge=1, le=64)
+    """Batches under way per model reference and replica; a further one leaves only when it is worth its message."""
+    worth_bytes: int = Field(48 * 1024, ge=1)
+    """Waiting bytes of rows that are worth a message while another is under way. Less waits and leaves together:
+    messages cost the same whatever they carry. From here on computing takes longer, and predictors share it."""
     batch_rows: int = Field(10_000, ge=1)
     """Most rows one batch collects."""
     batch_bytes: int = 8 * _MIB
@@ -143,6 +149,9 @@ class Predict(Section):
     """Requests a replica holds, waiting or in flight, before it answers 429; one model alone gets four fifths."""
     waiting_bytes: int = Field(256 * _MIB, ge=1)
     """Bytes of rows a replica holds, waiting or in flight, before it answers 429: a bound on its memory."""
+    wait_share: float = Field(0.7, gt=0, le=1)
+    """Share of its own time that the answer to a request may be expected to take, by what waits before it; beyond it
+    429 at once. Without, three times too many requests left a tenth of the capacity and a 504 for everybody else."""
     hedge_share: float = Field(0.1, ge=0, le=1)
     """Share of batches that may be sent a second time when they are unusually late: a frozen predictor is hidden."""
     consumers_poll_s: float = Field(0.5, gt=0)
@@ -185,6 +194,25 @@ class Train(Section):
     """Seconds every training lasts at least; for rehearsals of very long trainings only."""
 
 
+class Bulk(Section):
+    """Predictions of whole datasets."""
+
+    block_rows: int = Field(500, ge=1, le=1_000)
+    """Most rows of a block. Publishing has proven that a row's answer is the same in any batch of up to 1,000."""
+    block_bytes: int = Field(64 * 1024, ge=1_024, le=_MIB)
+    """Most bytes of a block's rows: so many are decoded within a millisecond."""
+    window: int = Field(4, ge=1, le=64)
+    """Blocks a job has under way; more than the predictors that take one each, so that none of them waits."""
+    quiet_s: float = Field(0.004, ge=0, le=1)
+    """Seconds without a live prediction after which a predictor goes on with a block; longer than the pauses within
+    one burst, so that a block begins when the burst is over."""
+    slice_s: float = Field(0.002, gt=0, le=1)
+    """Seconds of computing after which a predictor looks again whether a live prediction has come."""
+    patience_s: float = Field(1.0, gt=0)
+    """Seconds a block's next part waits for quiet; then it is computed all the same. Under unbroken live load an
+    offline prediction goes on at this pace."""
+
+
 class Retention(Section):
     """What is kept, and how long: the disk is a buffer too."""
 
@@ -192,6 +220,8 @@ class Retention(Section):
     """Versions of a model; the oldest without an alias go first."""
     jobs_days: float = Field(90, gt=0)
     """Days an ended job and its events are kept."""
+    outputs_days: float = Field(7, gt=0)
+    """Days the output of an offline prediction is kept; it goes with its job at the latest."""
     datasets_days: float = Field(30, gt=0)
     """Days an unused dataset is kept."""
     audit_days: float = Field(365, gt=0)
@@ -207,6 +237,8 @@ class Paths(Section):
     """The model volume: written by trainers, read by predictors, unknown to replicas."""
     datasets: Path = Path("var/datasets")
     """Uploads: written by replicas, read by trainers."""
+    predictions: Path = Path("var/predictions")
+    """Outputs of offline predictions: written by workers and trainers, read by replicas; one filesystem."""
     signing_key_file: Path = Path("var/secrets/signing.key")
     """Ed25519 private key (PEM) that signs manifests; only a trainer reads it."""
     verify_key_file: Path = Path("var/secrets/signing.pub")
@@ -229,6 +261,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     predict: Predict = Predict()
     train: Train = Train()
+    bulk: Bulk = Bulk()
     retention: Retention = Retention()
     paths: Paths = Paths()
 

@@ -68,7 +68,7 @@ def _allowed(info: FieldInfo) -> str:
     """The field's type and bounds, in words."""
     if get_origin(info.annotation) is Literal:
         return " or ".join(f"`{value}`" for value in get_args(info.annotation))
-    kind = getattr(info.annotation, "__name__", str(info.annotation)).replace("|", "or")
+    kind = getattr(info.annotation, "__name__", str(info.annotation)).removesuffix(" | None")
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     bounds = [
         f"{sign} {getattr(rule, name)}"

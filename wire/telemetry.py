@@ -17,16 +17,10 @@ import prometheus_client
 from prometheus_client import exposition
 
 from wire import logs, settings
+from wire.tallies import Counter, Gauge, Histogram
 
 REGISTRY: Final = prometheus_client.CollectorRegistry()
 """Where every metric of this process lives."""
-
-Counter = prometheus_client.Counter
-"""A figure that only grows."""
-Gauge = prometheus_client.Gauge
-"""A figure that goes up and down."""
-Histogram = prometheus_client.Histogram
-"""A distribution in fixed buckets."""
 
 SECONDS_BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Upper bounds in seconds: half a millisecond (an idle RPC) to the longest deadline."""

@@ -24,10 +24,14 @@ TRAIN = "warren.train.v1"
 """RPC: worker asks a trainer to fit and publish."""
 INSPECT = "warren.inspect.v1"
 """RPC: a dataset is profiled by a trainer, on a queue no training blocks."""
+TABLES = "warren.tables.v1"
+"""RPC: tables of offline predictions are read and written by a trainer, on a queue no training blocks."""
 CHANGES = "warren.changes.v1"
 """RPC: aliases, deletions, settlements; one active consumer, so changes have one order."""
 PREDICT = "warren.predict.v1"
 """RPC: batches of live predictions."""
+BULK = "warren.bulk.v1"
+"""RPC: blocks of rows of offline predictions, taken by predictors while no live ones come."""
 MODELS = "warren.models.v1"
 """RPC: reads of models, versions and their files, answered by a predictor."""
 DEAD = "warren.dead.v1"
@@ -69,8 +73,10 @@ EXCHANGES: tuple[Exchange, ...] = (
     Exchange(JOBS, "direct", ("api", "worker")),
     Exchange(TRAIN, "direct", ("worker",)),
     Exchange(INSPECT, "direct", ("api", "worker")),
+    Exchange(TABLES, "direct", ("worker",)),
     Exchange(CHANGES, "direct", ("api", "worker", "trainer")),
     Exchange(PREDICT, "direct", ("api",)),
+    Exchange(BULK, "direct", ("worker",)),
     Exchange(MODELS, "direct", ("api", "trainer")),
     Exchange(DEAD, "direct", ("worker", "trainer", "predictor")),
     Exchange(REPLY, "direct", ("trainer", "predictor"), ("api", "worker", "trainer")),
@@ -84,8 +90,10 @@ QUEUES: tuple[Queue, ...] = (
     Queue(JOBS, ("worker", "api"), {"x-max-length": 100_000, **_REJECT}),
     Queue(TRAIN, ("trainer",), {"x-max-length": 10_000, **_REJECT}),
     Queue(INSPECT, ("trainer",), {"x-max-length": 1_000, **_REJECT}),
+    Queue(TABLES, ("trainer",), {"x-max-length": 1_000, **_REJECT}),
     Queue(CHANGES, ("trainer",), {"x-max-length": 1_000, "x-single-active-consumer": True, **_REJECT}),
     Queue(PREDICT, ("predictor",), {"x-max-length": PREDICT_BOUND, **_REJECT}),
+    Queue(BULK, ("predictor",), {"x-max-length": 1_000, **_REJECT}),
     Queue(MODELS, ("predictor",), {"x-max-length": 1_000, **_REJECT}),
     Queue(DEAD, ("worker",), {"x-max-length": 10_000}),
 )

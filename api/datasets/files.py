@@ -61,6 +61,14 @@ class DatasetFolder:
             if draft.stat().st_mtime < too_old:
                 draft.unlink(missing_ok=True)
 
+    def room(self) -> tuple[int, int]:
+        """Bytes that are free to this process, and all bytes, after a file was made and removed."""
+        probe = self.draft()
+        probe.touch(exist_ok=False)
+        probe.unlink()
+        status = os.statvfs(self.root)
+        return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+
     def ids(self) -> list[str]:
         """Every dataset whose folder is there."""
         if not self.root.is_dir():

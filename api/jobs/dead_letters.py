@@ -24,13 +24,19 @@ from api.jobs.enqueueing import Enqueuer
 from api.keys import making
 from api.keys.callers import OPERATOR
 from api.ledger import Ledger
-from api.ledger.rows import Job, NewJob
+from api.ledger.rows import DeedKind, Job, NewJob
+from api.offline.order import KIND
 from wire import errors, logs, messages, settings, topology
 from wire.client import RpcClient
 
 MOST = 10_000
 """Letters one command reads at most: the bound of the queue."""
 _CONNECT_S = 5.0
+
+Letter = messages.JobDead | messages.BatchDead
+"""A training, or an offline prediction, that failed for good."""
+_KINDS: dict[str, type[Letter]] = {"train": messages.JobDead, KIND: messages.BatchDead}
+_TYPES = {letter.TYPE: (kind, letter) for kind, letter in _KINDS.items()}
 
 
 class DeadLetters:
@@ -51,7 +57,7 @@ class DeadLetters:
         logs.log("rpc.dead_lettered", level="WARNING", queue=topology.JOBS, size_bytes=len(body), tag=tag)
 
     def _send(self, job: Job) -> None:
-        letter = messages.JobDead(
+        letter = _KINDS.get(job.kind, messages.JobDead)(
             job_id=job.job_id,
             owner=job.owner,
             model=job.model,
@@ -60,7 +66,7 @@ class DeadLetters:
             error=errors.ErrorBody(job.error_code or "", job.error_message or ""),
             request=msgspec.json.decode(job.request),
         )
-        self._rpc.publish(topology.DEAD, letter.encode(), kind=messages.JobDead.TYPE, headers={"job_id": job.job_id})
+        self._rpc.publish(topology.DEAD, letter.encode(), kind=letter.TYPE, headers={"job_id": job.job_id})
         logs.log("job.dead_lettered", level="WARNING", job_id=job.job_id, attempts=job.attempts)
 
 
@@ -86,12 +92,14 @@ def _read(queue: Any) -> Iterator[Any]:
         yield message
 
 
-def _decoded(message: Any) -> messages.JobDead | None:
-    if message.properties.get("type") != messages.JobDead.TYPE:
+def _decoded(message: Any) -> tuple[str, Letter] | None:
+    """The kind of the job and its letter; None where it is another letter."""
+    known = _TYPES.get(message.properties.get("type"))
+    if known is None:
         return None
     body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
     try:
-        return messages.JobDead.decode(body)
+        return known[0], known[1].decode(body)
     except errors.MalformedBody:
         return None
 
@@ -101,11 +109,12 @@ def show(app: celery.Celery) -> list[str]:
     lines = []
     with letters(app) as found:
         for message in found:
-            job = _decoded(message)
-            if job is None:
+            found_job = _decoded(message)
+            if found_job is None:
                 kind = message.properties.get("type") or "unknown"
                 lines.append(f"-\t{kind}\t{len(message.body)} bytes\t{message.headers.get('queue', '')}")
             else:
+                job = found_job[1]
                 lines.append(
                     f"{job.job_id}\t{job.model}\t{job.attempts} attempts\t{job.error.code}: {job.error.message}"
                 )
@@ -122,17 +131,18 @@ def replay(app: celery.Celery, ledger: Ledger, enqueuer: Enqueuer, chosen: set[s
     with letters(app) as found:
         for message in found:
             dead = _decoded(message)
-            if dead is None or (chosen is not None and dead.job_id not in chosen):
+            if dead is None or (chosen is not None and dead[1].job_id not in chosen):
                 continue
-            job = ledger.jobs.accept(_again(dead), queued_limit=sys.maxsize)
+            job = ledger.jobs.accept(_again(*dead), queued_limit=sys.maxsize)
             enqueuer.enqueue(job.job_id, job.request_id)
-            ledger.audit.write([making.deed(OPERATOR, "train.accepted", f"{job.job_id} {job.model}")])
+            action: DeedKind = "batch.accepted" if job.kind == KIND else "train.accepted"
+            ledger.audit.write([making.deed(OPERATOR, action, f"{job.job_id} {job.model}")])
             message.ack()
-            replayed[dead.job_id] = job.job_id
+            replayed[dead[1].job_id] = job.job_id
     return replayed
 
 
-def _again(dead: messages.JobDead) -> NewJob:
+def _again(kind: str, dead: Letter) -> NewJob:
     return NewJob(
         job_id=uuid.uuid4().hex,
         owner=dead.owner,
@@ -142,6 +152,7 @@ def _again(dead: messages.JobDead) -> NewJob:
         request_id=f"replay-{dead.job_id}",
         body_digest=dead.job_id,
         idempotency_key=f"replay-{dead.job_id}",
+        kind=kind,
     )
 
 

@@ -12,9 +12,10 @@ import threading
 import time
 from dataclasses import dataclass
 
+from api.jobs.ending import succeeded
 from api.jobs.leases import Held
 from api.jobs.progress import ProgressFilter
-from api.ledger.leases import Leases
+from api.ledger.leases import Ended, Leases
 from wire import errors, logs, messages, settings, topology
 from wire.client import ReplyStream, RpcClient
 from wire.replies import Delivery
@@ -30,9 +31,9 @@ _INPUT = (errors.BadInput, errors.MalformedBody, errors.TooLarge, errors.NotFoun
 
 @dataclass(frozen=True)
 class Done:
-    """The trainer published a version."""
+    """The work is done, and published: the job ends so."""
 
-    done: messages.TrainDone
+    ended: Ended
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ Outcome = Done | Failed | Interrupted
 class Follower:
     """Follows one attempt; ``run`` once, in a thread of its own."""
 
+    queue = topology.TRAIN
+
     def __init__(
         self, rpc: RpcClient, leases: Leases, config: settings.Train, held: Held, stopping: threading.Event
     ) -> None:
@@ -66,7 +69,7 @@ class Follower:
         self._config = config
         self._held = held
         self._stopping = stopping
-        self._request = held.job.train_request()
+        self._request = self._question()
         self._filter = ProgressFilter(time.monotonic)
         self._refusals = 0
         self._lost_request_s = 3 * config.silence_s
@@ -75,7 +78,7 @@ class Follower:
         """Send, listen, and send again where a connection or a request was lost, until it has ended."""
         while True:
             try:
-                with self._rpc.stream(topology.TRAIN, self._request, request_id=self._held.job.request_id) as stream:
+                with self._rpc.stream(self.queue, self._request, request_id=self._held.job.request_id) as stream:
                     outcome = self._listen(stream)
             except errors.BrokerUnavailable:
                 outcome = self._await_broker()
@@ -121,17 +124,29 @@ class Follower:
         It may also be in the hands of a busy trainer; then the copy does no harm, and the pause
         doubles so that there are few.
         """
-        if waited_s < self._lost_request_s or self._rpc.queue_state(topology.TRAIN).messages > 0:
+        if waited_s < self._lost_request_s or self._rpc.queue_state(self.queue).messages > 0:
             return False
         self._lost_request_s *= 2
         return True
+
+    def _question(self) -> messages.Message:
+        """What is asked of the trainer."""
+        return self._held.job.train_request()
+
+    def _end(self, delivery: Delivery) -> Outcome | None:
+        """The end that an answer tells of, None: it is no end. Raises errors.MalformedBody."""
+        if delivery.kind == messages.TrainDone.TYPE:
+            return Done(succeeded(messages.TrainDone.decode(delivery.body)))
+        return None
 
     def _hear(self, delivery: Delivery) -> Outcome | None:
         try:
             if delivery.kind == messages.TrainProgress.TYPE:
                 self._progress(messages.TrainProgress.decode(delivery.body))
-            if delivery.kind == messages.TrainDone.TYPE:
-                return Done(messages.TrainDone.decode(delivery.body))
+                return None
+            ended = self._end(delivery)
+            if ended is not None:
+                return ended
             if delivery.kind == messages.Failure.TYPE:
                 return _failed(messages.Failure.decode(delivery.body).error)
         except errors.MalformedBody:

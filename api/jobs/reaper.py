@@ -17,7 +17,7 @@ from wire import errors, logs
 LOOK_AT_MOST = 500
 """Rows one look reads of each kind: the oldest matter first, the rest has its turn later."""
 
-_LOST = errors.InternalError("The worker that followed this training was lost.").to_body()
+_LOST = errors.InternalError("The worker that followed this job was lost.").to_body()
 
 
 class Seen(NamedTuple):

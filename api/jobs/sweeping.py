@@ -1,6 +1,6 @@
 """What is kept, and how long; and descriptions that were not ready when an upload was answered.
 
-Between the worker's maintenance and the ledger, the datasets folder and the trainers' inspection
+Between the worker's maintenance and the ledger, the folders of datasets and outputs, and the trainers' inspection
 queue. The disk is a buffer too, so everything on it has an end.
 """
 
@@ -12,6 +12,7 @@ from functools import partial
 from api.datasets.files import DatasetFolder
 from api.ledger import Ledger
 from api.ledger.database import now_ms
+from api.offline.folder import OutputFolder
 from wire import errors, logs, messages, settings, topology
 from wire.client import RpcClient
 from wire.deadlines import Deadline
@@ -25,11 +26,14 @@ INSPECT_S = 300.0
 
 
 class Sweeper:
-    """Forgets old jobs, their events, unused datasets, ended keys and old entries of the audit log."""
+    """Forgets old jobs, their events and outputs, unused datasets, ended keys and old entries of the audit log."""
 
-    def __init__(self, ledger: Ledger, folder: DatasetFolder, retention: settings.Retention) -> None:
+    def __init__(
+        self, ledger: Ledger, folder: DatasetFolder, outputs: OutputFolder, retention: settings.Retention
+    ) -> None:
         self._ledger = ledger
         self._folder = folder
+        self._outputs = outputs
         self._retention = retention
 
     def sweep(self) -> None:
@@ -44,9 +48,20 @@ class Sweeper:
         for dataset_id in self._ledger.datasets.unknown(self._folder.ids()):
             self._ledger.datasets.discard(dataset_id, partial(self._folder.remove, dataset_id))
         self._folder.empty_trash()
+        outputs = self._forget_outputs()
         deeds = self._forget_deeds()
-        if jobs or datasets or deeds:
-            logs.log("retention.swept", jobs=jobs, datasets=len(datasets), audit=deeds)
+        if jobs or datasets or outputs or deeds:
+            logs.log("retention.swept", jobs=jobs, datasets=len(datasets), outputs=outputs, audit=deeds)
+
+    def _forget_outputs(self) -> int:
+        """Outputs that are old or belong to no job that succeeded, and drafts of jobs that have ended; how many."""
+        since_ms = now_ms() - int(self._retention.outputs_days * _DAY_MS)
+        # What is there is looked up first: a job that appears in the folder later is in the ledger by then.
+        found = self._outputs.job_ids()
+        forgotten = found - self._ledger.jobs.keeping(sorted(found), since_ms)
+        for job_id in forgotten:
+            self._outputs.remove(job_id)
+        return len(forgotten)
 
     def _forget_deeds(self) -> int:
         """Old entries of the audit log, and keys that ended before them; how many entries."""

@@ -11,13 +11,15 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from api.jobs.ending import Settler, succeeded
+from api.jobs.ending import Settler
 from api.jobs.enqueueing import Enqueuer
 from api.jobs.following import Done, Failed, Follower, Outcome
 from api.jobs.leases import Held, LeaseKeeper
 from api.ledger import Ledger
 from api.ledger.leases import Ended
 from api.ledger.rows import Job
+from api.offline.attempt import Attempts
+from api.offline.order import KIND
 from wire import errors, logs, settings
 from wire.client import RpcClient
 
@@ -43,9 +45,11 @@ class JobTask:
         enqueuer: Enqueuer,
         keeper: LeaseKeeper,
         *,
+        offline: Attempts,
         name: str,
         stopping: threading.Event,
     ) -> None:
+        self._offline = offline
         self._config = config
         self._ledger = ledger
         self._rpc = rpc
@@ -79,12 +83,16 @@ class JobTask:
             if job.must_settle:
                 self._settle(held, cancelled=job.cancel_requested)
             else:
-                follower = Follower(self._rpc, self._ledger.leases, self._config, held, self._stopping)
-                self._conclude(held, follower.run())
+                self._conclude(held, self._follow(held))
+
+    def _follow(self, held: Held) -> Outcome:
+        if held.job.kind == KIND:
+            return self._offline.run(held)
+        return Follower(self._rpc, self._ledger.leases, self._config, held, self._stopping).run()
 
     def _conclude(self, held: Held, outcome: Outcome) -> None:
         if isinstance(outcome, Done):
-            self._finish(held, succeeded(outcome.done))
+            self._finish(held, outcome.ended)
         elif isinstance(outcome, Failed) and outcome.final:
             self._finish(held, Ended("failed", error=outcome.error))
         elif isinstance(outcome, Failed):
@@ -113,7 +121,8 @@ class JobTask:
             self._enqueuer.enqueue(job.job_id, job.request_id)
 
     def _settle(self, held: Held, *, cancelled: bool) -> None:
-        ended = self._settler.settle(held, cancelled=cancelled)
+        settler = self._offline if held.job.kind == KIND else self._settler
+        ended = settler.settle(held, cancelled=cancelled)
         if ended is not None:
             self._finish(held, ended)
         else:

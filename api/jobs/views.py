@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from api.ledger.rows import Job
+from api.offline import order
 from api.times import iso, iso_or_none
 from wire import messages
 
@@ -29,16 +30,17 @@ class JobError(msgspec.Struct, frozen=True):
     message: str
 
 
-class Links(msgspec.Struct, frozen=True, rename={"itself": "self"}):
-    """Where to look next."""
+class Links(msgspec.Struct, frozen=True, omit_defaults=True, rename={"itself": "self"}):
+    """Where to look next; ``output`` where there will be one."""
 
     itself: str
     events: str
     cancel: str
+    output: str | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """The answer to POST /train: the broker keeps the job."""
+    """The answer to POST /train and POST /batch-predictions: the broker keeps the job."""
 
     job_id: str
     status: Shown
@@ -46,19 +48,23 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class JobView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One job. ``queue_position`` (1: next) while it waits; ``result`` or ``error`` once it has ended."""
+    """One job. ``queue_position`` (1: next) while it waits; ``result`` or ``error`` once it has ended.
+
+    A training (``kind`` train) has ``target`` and ``estimator``, an offline prediction (``kind`` predict) ``version``.
+    """
 
     job_id: str
     kind: str
     status: Shown
     model: str
     dataset: messages.DatasetRef
-    target: str
-    estimator: str
     progress: Progress
     attempts: int
     created_at: str
     links: Links
+    target: str | None = None
+    estimator: str | None = None
+    version: int | None = None
     started_at: str | None = None
     ended_at: str | None = None
     queue_position: int | None = None
@@ -74,27 +80,44 @@ class JobPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-def links(job_id: str) -> Links:
+def links(job_id: str, kind: str = "train") -> Links:
     """The links of a job."""
-    return Links(f"/jobs/{job_id}", f"/jobs/{job_id}/events", f"/jobs/{job_id}/cancel")
+    itself = f"/jobs/{job_id}"
+    return Links(itself, f"{itself}/events", f"{itself}/cancel", f"{itself}/output" if kind == order.KIND else None)
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    dataset: messages.DatasetRef
+    target: str | None = None
+    estimator: str | None = None
+    version: int | None = None
+
+
+def _asked(job: Job) -> _Asked:
+    if job.kind == order.KIND:
+        wanted = order.decode(job.request)
+        return _Asked(messages.DatasetRef(id=wanted.dataset_id), version=wanted.version)
+    request = messages.TrainRequest.decode(job.request.encode())
+    return _Asked(request.dataset, request.target, request.estimator)
 
 
 def view(job: Job, position: int | None = None) -> JobView:
     """The job of a row; ``position`` is its place among those that wait."""
-    request = messages.TrainRequest.decode(job.request.encode())
+    asked = _asked(job)
     failed = job.status == "failed"
     return JobView(
         job_id=job.job_id,
         kind=job.kind,
         status=shown(job),
         model=job.model,
-        dataset=request.dataset,
-        target=request.target,
-        estimator=request.estimator,
+        dataset=asked.dataset,
+        target=asked.target,
+        estimator=asked.estimator,
+        version=asked.version,
         progress=Progress(job.fraction, job.stage, job.message),
         attempts=job.attempts,
         created_at=iso(job.created_ms),
-        links=links(job.job_id),
+        links=links(job.job_id, job.kind),
         started_at=iso_or_none(job.started_ms),
         ended_at=iso_or_none(job.ended_ms),
         queue_position=position,

@@ -33,6 +33,8 @@ from api.jobs.repeating import Repeating
 from api.jobs.sweeping import Describer, Sweeper
 from api.jobs.task import JobTask, LedgerGone
 from api.ledger import Ledger
+from api.offline.attempt import Attempts
+from api.offline.folder import OutputFolder
 from wire import errors, logs, settings, telemetry, topology
 from wire.client import RpcClient
 
@@ -59,6 +61,7 @@ class Worker:
         self._rpc = RpcClient(config.broker, "worker", "worker")
         app = make_app(config.broker)
         enqueuer = Enqueuer(app, self._rpc, self._ledger)
+        self._outputs = OutputFolder(config.paths.predictions)
         self._keeper = LeaseKeeper(self._ledger.leases, config.train.lease_renew_s)
         self._task = JobTask(
             config.train,
@@ -66,6 +69,7 @@ class Worker:
             self._rpc,
             enqueuer,
             self._keeper,
+            offline=Attempts(config, self._rpc, self._ledger.leases, self._outputs, self._stopping),
             name=self._name,
             stopping=self._stopping,
         )
@@ -86,7 +90,7 @@ class Worker:
 
     def _make_maintenance(self) -> dict[str, Repeating]:
         folder = DatasetFolder(self._config.paths.datasets)
-        sweeper = Sweeper(self._ledger, folder, self._config.retention)
+        sweeper = Sweeper(self._ledger, folder, self._outputs, self._config.retention)
         actions: dict[str, tuple[float, Callable[[], object]]] = {
             "leases": (_KEEP_S, self._keep),
             "reaper": (_LOOK_S, self._reaper.look),

@@ -25,7 +25,7 @@ _PAGE = 500
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
     config = settings.load()
-    chosen = _parser(config.keys.days).parse_args(arguments)
+    chosen = _parser(config.keys).parse_args(arguments)
     logs.configure("keys", "WARNING")
     ledger = Ledger(config.ledger)
     try:
@@ -40,24 +40,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser(days: int) -> argparse.ArgumentParser:
+def _parser(config: settings.Keys) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m api.keys", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     create = commands.add_parser("create", help="make a key and show it, once")
     create.add_argument("--owner", required=True, help="whose key it is: " + names.NAME_RULE.removeprefix("must be "))
     create.add_argument("--scope", required=True, action="append", help="predict, train or admin; may be repeated")
-    create.add_argument("--days", type=int, default=days, help="how long it lives (default %(default)s)")
-    commands.add_parser("list", help="one line per key: prefix, owner, scopes, end, state")
+    create.add_argument("--days", type=int, default=config.days, help="how long it lives (default %(default)s)")
+    create.add_argument(
+        "--rate",
+        type=_rate,
+        default=config.rate_per_s,
+        help="calls a second it may make, or none for any number (default %(default)s)",
+    )
+    commands.add_parser("list", help="one line per key: prefix, owner, scopes, rate, end, state")
     revoke = commands.add_parser("revoke", help="end a key")
     revoke.add_argument("prefix", help="as `list` shows it")
     return parser
+
+
+def _rate(text: str) -> float | None:
+    return None if text == "none" else float(text)
 
 
 def _create(ledger: Ledger, chosen: argparse.Namespace) -> list[str]:
     owner = names.name(chosen.owner, "owner")
     if not 1 <= chosen.days <= making.MAX_DAYS:
         raise errors.BadInput(f"A key lives 1 to {making.MAX_DAYS} days.")
-    _, text = making.create(ledger, making.Wanted(owner, making.split(chosen.scope), chosen.days), OPERATOR)
+    wanted = making.Wanted(owner, making.split(chosen.scope), chosen.days, chosen.rate)
+    _, text = making.create(ledger, wanted, OPERATOR)
     return [text]
 
 
@@ -66,10 +77,13 @@ def _list(ledger: Ledger, _chosen: argparse.Namespace) -> list[str]:
     while page := ledger.keys.page(before=found[-1].number if found else None, limit=_PAGE):
         found += page
     at_ms = now_ms()
-    return [
-        f"{key.prefix}  {key.owner:<20}  {key.scopes.replace(' ', ','):<19}  {iso(key.expires_ms)}  {key.state(at_ms)}"
-        for key in found
-    ]
+    return [_line(key, at_ms) for key in found]
+
+
+def _line(key: rows.Key, at_ms: int) -> str:
+    rate = "unlimited" if key.rate_per_s is None else f"{key.rate_per_s:g}/s"
+    scopes = key.scopes.replace(" ", ",")
+    return f"{key.prefix}  {key.owner:<20}  {scopes:<19}  {rate:<9}  {iso(key.expires_ms)}  {key.state(at_ms)}"
 
 
 def _revoke(ledger: Ledger, chosen: argparse.Namespace) -> list[str]:

@@ -17,8 +17,9 @@ from typing import Final, NamedTuple
 
 import anyio.to_thread
 
-from api.keys import minting
+from api.keys import minting, rates
 from api.keys.callers import ANY, LOCAL, Caller, granted
+from api.ledger import rows
 from api.ledger.database import now_ms
 from api.ledger.keys import Keys, Stamp
 from wire import errors, logs, settings, telemetry
@@ -47,6 +48,7 @@ class _Entry(NamedTuple):
     digest: bytes
     expires_ms: int
     caller: Caller
+    allowance: rates.Allowance | None
 
 
 class Keyring:
@@ -83,13 +85,15 @@ class Keyring:
     def admit(self, headers: Mapping[bytes, bytes], scope: str = ANY) -> Caller:
         """Who sent these headers (by lower-case name), if it may do what ``scope`` says.
 
-        Touches memory only. Raises errors.Unauthenticated, errors.Forbidden, UnknownKey where
-        ``ask`` may know more, and errors.LedgerUnavailable where what is known is too old.
+        Touches memory only. A call that may be made is counted where the key has a rate. Raises
+        errors.Unauthenticated, errors.Forbidden, refusals.RateLimited, UnknownKey where ``ask`` may
+        know more, and errors.LedgerUnavailable where what is known is too old.
         """
         if not self.required:
             return LOCAL
         given = minting.given(headers)
-        if time.monotonic() - self._read_at > self._config.stale_s:
+        now_s = time.monotonic()
+        if now_s - self._read_at > self._config.stale_s:
             raise errors.LedgerUnavailable(_UNCHECKED)
         entry = self._entries.get(given.prefix)
         if entry is None:
@@ -98,12 +102,14 @@ class Keyring:
             raise errors.Unauthenticated
         if scope and scope not in entry.caller.scopes:
             raise errors.Forbidden(hint=f"It takes a key with the scope {scope}.")
+        if entry.allowance is not None:
+            entry.allowance.spend(headers, now_s)
         return entry.caller
 
     async def ask(self, headers: Mapping[bytes, bytes], scope: str = ANY) -> Caller:
         """The same, after a look at the ledger where the key is not known yet or all is too old.
 
-        Raises errors.Unauthenticated, errors.Forbidden and errors.LedgerUnavailable.
+        Raises errors.Unauthenticated, errors.Forbidden, refusals.RateLimited and errors.LedgerUnavailable.
         """
         try:
             try:
@@ -174,9 +180,17 @@ class Keyring:
         entries = {}
         for key in self._keys.live():
             caller = Caller(key.owner, granted(key.scopes.split()), key.prefix)
-            entries[key.prefix.encode()] = _Entry(bytes.fromhex(key.digest), key.expires_ms, caller)
+            prefix = key.prefix.encode()
+            entries[prefix] = _Entry(bytes.fromhex(key.digest), key.expires_ms, caller, self._allowance(prefix, key))
         self._entries, self._absent, self._stamp = entries, set(), stamp
         known.set(len(entries))
+
+    def _allowance(self, prefix: bytes, key: rows.Key) -> rates.Allowance | None:
+        """The key's bucket as it stands, else a full one: a key that is made or revoked fills nobody's."""
+        if key.rate_per_s is None:
+            return None
+        had = self._entries.get(prefix)
+        return had.allowance if had is not None and had.allowance else rates.Allowance(key.rate_per_s)
 
     def _remember_absent(self, prefix: bytes) -> None:
         """A prefix that nobody has can't be made before it is tried again, but by one chance in 10¹²."""

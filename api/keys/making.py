@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from api.keys import minting
+from api.keys import minting, rates
 from api.keys.callers import SCOPES, Caller
 from api.ledger import Ledger, rows
 from api.ledger.database import now_ms
@@ -23,21 +23,24 @@ _DAY_MS = 86_400_000
 
 @dataclass(frozen=True)
 class Wanted:
-    """A key to make: for whom, allowing what, living how many days."""
+    """A key to make: for whom, allowing what, living how many days, with how many calls a second (None: any)."""
 
     owner: str
     scopes: frozenset[str]
     days: int
+    rate_per_s: float | None = None
 
 
 def create(ledger: Ledger, wanted: Wanted, by: Caller) -> tuple[rows.Key, str]:
     """The stored key, and its whole text, which is nowhere else.
 
-    Raises errors.BadInput (no scope or an unknown one), errors.Conflict (the owner has two live
+    Raises errors.BadInput (no scope or an unknown one, no such rate), errors.Conflict (the owner has two live
     keys already) and errors.LedgerUnavailable.
     """
     if not wanted.scopes or wanted.scopes - SCOPES:
         raise errors.BadInput("A key needs one or more of the scopes admin, predict and train.")
+    if wanted.rate_per_s is not None and not 0 < wanted.rate_per_s <= rates.MAX_PER_S:
+        raise errors.BadInput(f"A key's rate is a number of calls a second above 0, and {rates.MAX_PER_S} at most.")
     minted = minting.mint()
     at_ms = now_ms()
     key = rows.Key(
@@ -47,9 +50,11 @@ def create(ledger: Ledger, wanted: Wanted, by: Caller) -> tuple[rows.Key, str]:
         scopes=" ".join(sorted(wanted.scopes)),
         created_ms=at_ms,
         expires_ms=at_ms + wanted.days * _DAY_MS,
+        rate_per_s=wanted.rate_per_s,
     )
-    stored = ledger.keys.add(key, deed(by, "key.created", f"{key.prefix} {key.owner} {key.scopes}"))
-    logs.log("key.created", key=stored.prefix, owner=stored.owner, scopes=stored.scopes)
+    limit = "" if key.rate_per_s is None else f" {key.rate_per_s:g}/s"
+    stored = ledger.keys.add(key, deed(by, "key.created", f"{key.prefix} {key.owner} {key.scopes}{limit}"))
+    logs.log("key.created", key=stored.prefix, owner=stored.owner, scopes=stored.scopes, rate_per_s=stored.rate_per_s)
     return stored, minted.text
 
 

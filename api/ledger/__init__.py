@@ -46,6 +46,10 @@ class Ledger:
         with self._database.reading() as connection:
             connection.execute(select(1))
 
+    def revisions(self) -> tuple[str, str]:
+        """The schema's revision in the database, and the newest that this code knows."""
+        return migrating.revisions(self._database)
+
     def forget_jobs(self, *, before_ms: int, limit: int = 500) -> int:
         """Delete jobs that ended before ``before_ms``, at most ``limit``; how many."""
         return retention.forget_jobs(self._database, before_ms=before_ms, limit=limit)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from api.ledger import changes, rows, tables
@@ -16,6 +16,7 @@ from api.ledger.database import Database, now_ms
 from wire import errors
 
 _jobs = tables.jobs.c
+_CHUNK = 500
 LIVE = _jobs.status.in_(rows.LIVE)
 """The condition: the job has not ended."""
 
@@ -157,6 +158,16 @@ class Jobs:
             asked = (LIVE, _jobs.cancel_requested.is_(False))
             changes.change(connection, _jobs.job_id == job_id, *asked, event="cancelling", cancel_requested=True)
             return self._find(connection, job_id, owner)
+
+    def keeping(self, job_ids: Sequence[str], since_ms: int) -> set[str]:
+        """Those of the jobs whose outputs are kept: they are live, or have succeeded since ``since_ms``."""
+        recent = and_(_jobs.status == "succeeded", _jobs.ended_ms >= since_ms)
+        kept: set[str] = set()
+        with self._database.reading() as connection:
+            for start in range(0, len(job_ids), _CHUNK):
+                asked = _jobs.job_id.in_(job_ids[start : start + _CHUNK])
+                kept |= set(connection.execute(select(_jobs.job_id).where(asked, or_(LIVE, recent))).scalars())
+        return kept
 
     def event_counts(self, job_ids: Sequence[str]) -> dict[str, int]:
         """How many events each of the jobs has; jobs that are gone are missing."""

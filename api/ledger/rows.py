@@ -29,6 +29,7 @@ DeedKind = Literal[
     "key.created",
     "key.revoked",
     "train.accepted",
+    "batch.accepted",
     "job.cancelled",
     "dataset.stored",
     "dataset.deleted",
@@ -42,8 +43,9 @@ DeedKind = Literal[
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job to be accepted. ``request`` is the encoded TrainRequest, ``body_digest`` the hash of
-    what the caller sent: the same key with another digest is another body.
+    """A job to be accepted. ``request`` is what is asked, encoded: a TrainRequest, or for the kind
+    ``predict`` an offline.Order. ``body_digest`` is the hash of what the caller sent: the same key with
+    another digest is another body.
     """
 
     job_id: str
@@ -144,7 +146,10 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of ``keys``; ``number`` 0: not stored yet. The secret is in nobody's memory."""
+    """A row of ``keys``; ``number`` 0: not stored yet; ``rate_per_s`` None: any number of calls.
+
+    The secret is in nobody's memory.
+    """
 
     prefix: str
     digest: str
@@ -153,6 +158,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     created_ms: int
     expires_ms: int
     revoked_ms: int | None = None
+    rate_per_s: float | None = None
     number: int = 0
 
     def state(self, at_ms: int) -> KeyState:

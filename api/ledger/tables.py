@@ -111,13 +111,15 @@ keys = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger, nullable=False),
     Column("revoked_ms", BigInteger),
+    Column("rate_per_s", Float),
     Index("keys_by_owner", "owner", "number"),
     Index("keys_by_expiry", "expires_ms"),
     sqlite_autoincrement=True,
 )
 """One row per API key ever made. ``digest`` is the hexadecimal SHA-256 of the secret, which is
-nowhere; ``scopes`` are separated by spaces. Rows are inserted, revoked once, and forgotten: so the
-highest number with the counts of rows and of revoked rows tells whether anything has changed."""
+nowhere; ``scopes`` are separated by spaces; ``rate_per_s`` is NULL for a key without a limit. Rows are
+inserted, revoked once, and forgotten: so the highest number with the counts of rows and of revoked rows
+tells whether anything has changed."""
 
 audit = Table(
     "audit",

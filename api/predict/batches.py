@@ -17,19 +17,24 @@ from wire import errors, frames, messages, topology
 from wire.async_client import AsyncRpcClient, Delivery
 
 _NOT_ANSWERED = {kind.code: kind for kind in errors.NotAnswered.__subclasses__()}
+_OLDER = "The predictor that was asked is of an older version and cannot read this call; replace the predictors."
 
 
 class Answer(NamedTuple):
-    """One request's answer: JSON members (``"predictions":[…]``…), and where its time went.
+    """One request's answer, and where its time went.
 
-    ``queue_s`` are the seconds it waited here and in the broker, ``inference_s`` those its
-    batch was computed.
+    ``members`` are JSON members (``"predictions":[…]``…) or, where outputs were wanted, the data of
+    ``outputs``, for ``rows`` rows. ``queue_s`` are the seconds it waited here and in the broker,
+    ``inference_s`` those its batch was computed, of which it was a ``share``.
     """
 
     version: int
     members: memoryview
     queue_s: float
     inference_s: float
+    outputs: tuple[frames.Output, ...] = ()
+    rows: int = 0
+    share: float = 1.0
 
 
 Outcome = Answer | errors.WarrenError
@@ -54,7 +59,9 @@ class Pending(policy.Entry):
     def expect(self, asked: Asked, expires_at: float) -> None:
         """This is what is asked, and until when."""
         size_bytes = len(asked.instances)
-        reference = policy.Reference(asked.model, asked.version, asked.alias, size_bytes > policy.LARGE_BYTES)
+        large = size_bytes > policy.LARGE_BYTES
+        schema = frames.SCHEMA if asked.encoding == "json" else frames.SCHEMA_ENCODINGS
+        reference = policy.Reference(asked.model, asked.version, asked.alias, large, schema)
         super().__init__(reference, asked.rows_bound, size_bytes)
         self.asked = asked
         self.arrived_at = time.monotonic()
@@ -151,12 +158,15 @@ def encode(reference: policy.Reference, entries: Sequence[Pending], now: float) 
         frames.BatchItem(
             entry.size_bytes,
             max(1, int((entry.expires_at - now) * 1000)),
-            probabilities=entry.asked.probabilities,
-            request_id=entry.request_id,
+            entry.asked.encoding,
+            entry.asked.probabilities,
+            entry.request_id,
+            entry.asked.tensors,
+            entry.asked.outputs,
         )
         for entry in entries
     )
-    header = frames.BatchHeader(reference.model, items, reference.version, reference.alias)
+    header = frames.BatchHeader(reference.model, items, reference.version, reference.alias, reference.schema)
     body = frames.encode(header, [entry.asked.instances for entry in entries])
     return body, max(item.remaining_ms for item in items)
 
@@ -167,7 +177,9 @@ def read_reply(delivery: Delivery, entries: Sequence[Pending], sent_at: float) -
     Raises the error of the whole batch, and errors.InternalError when the reply is not one.
     """
     if delivery.kind == messages.Failure.TYPE:
-        raise error_of(_readable(messages.Failure.decode, delivery).error)
+        failure = _readable(messages.Failure.decode, delivery).error
+        # What was wrong with a client's request is said in its item; a frame of ours is read by its own kind.
+        raise errors.Unroutable(_OLDER) if failure.code == errors.MalformedBody.code else error_of(failure)
     if delivery.kind != frames.REPLY_TYPE:
         raise errors.InternalError(f"a reply of kind {delivery.kind}")
     header, blobs = _readable(frames.decode_reply, delivery)
@@ -177,8 +189,11 @@ def read_reply(delivery: Delivery, entries: Sequence[Pending], sent_at: float) -
         raise errors.InternalError("a reply with another number of answers")
     inference_s = header.inference_us / 1e6
     in_broker_s = header.queue_us / 1e6
+    share = 1 / len(entries)
     return [
-        Answer(header.version, blob, sent_at - entry.arrived_at + in_broker_s, inference_s)
+        Answer(
+            header.version, blob, sent_at - entry.arrived_at + in_broker_s, inference_s, item.outputs, item.rows, share
+        )
         if item.error is None
         else error_of(item.error)
         for entry, item, blob in zip(entries, header.items, blobs, strict=True)

@@ -24,6 +24,8 @@ SWEEP_S = 0.05
 """Seconds between two looks at the clock for all requests together: a 504 is at most this late."""
 FULL = int(0.9 * topology.PREDICT_BOUND)
 """Messages in the predict queue from which on new predictions are refused: beyond its bound it drops them."""
+MOST_COPIES = 4
+"""Times that one batch is sent at most: more than one predictor frozen at a time is no case for copies."""
 PACES = 1024
 """Model references whose usual time is remembered."""
 
@@ -83,11 +85,19 @@ class Coalescer:
             raise errors.Overloaded("More predictions wait in the broker than it may hold.")
         if not self._rpc.connected or self._rpc.blocked:
             raise errors.BrokerUnavailable
+        oldest, backlog_bytes = self._policy.backlog(pending.reference)
+        if oldest is not None and self._would_be_late(pending, oldest, backlog_bytes):
+            raise errors.Overloaded("Those who asked before are waiting for so long that this would be too late.")
         self._policy.admit(pending)
         self._live.add(pending)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
         self._flush_soon(pending.reference)
+
+    def _would_be_late(self, pending: Pending, oldest: Pending, backlog_bytes: int) -> bool:
+        most_s = self._limits.wait_share * (pending.expires_at - pending.arrived_at)
+        pace = self._pace(pending.reference)
+        return pace.would_be_late(pending.arrived_at - oldest.arrived_at, backlog_bytes, most_s)
 
     def leave(self, pending: Pending) -> None:
         """The client of a request has gone: nobody is answered, and its place is free. Harmless when repeated."""
@@ -139,11 +149,12 @@ class Coalescer:
 
     def _flush(self, reference: policy.Reference) -> None:
         self._flushing.discard(reference)
-        while entries := self._policy.take(reference):
+        pace = self._pace(reference)
+        while entries := self._policy.take(reference, pace.batch_bytes):
             batch = Batch(reference, entries)
             self._budget.earn()
             metrics.batch_requests.observe(len(entries))
-            batch.timer = self._loop.call_later(self._pace(reference).patience_s, self._late, batch)
+            batch.timer = self._loop.call_later(pace.patience_s, self._late, batch)
             self._send(batch)
 
     def _send(self, batch: Batch) -> None:
@@ -172,7 +183,7 @@ class Coalescer:
             logs.log("predict.failed", level="ERROR", exc_info=True, model=copy.batch.reference.model)
             self.failed(copy, errors.InternalError())
         else:
-            self._observe(copy.batch)
+            self._observe(copy.batch, outcomes)
             self._finish(copy, outcomes)
 
     def failed(self, copy: Copy, error: errors.WarrenError) -> None:
@@ -197,13 +208,19 @@ class Coalescer:
         self._alone.add(entries)
 
     def _late(self, batch: Batch) -> None:
-        """A batch takes unusually long: let others go, and send it once more if the budget allows."""
+        """A batch takes unusually long: let others go, and send it once more if the budget allows.
+
+        The copy may meet the same frozen predictor, and the budget may allow later what it refuses now, so
+        this comes again while somebody waits.
+        """
         self._land(batch)
         if self._budget.spend():
             metrics.hedges.inc()
             self._send(batch)
         else:
             metrics.hedges_refused.inc()
+        if not batch.settled and len(batch.copies) < MOST_COPIES and batch.waiting():
+            batch.timer = self._loop.call_later(self._pace(batch.reference).patience_s, self._late, batch)
 
     def _land(self, batch: Batch) -> None:
         if not batch.landed:
@@ -222,9 +239,12 @@ class Coalescer:
             self._rpc.close_stream(copy.key)
         self._land(batch)
 
-    def _observe(self, batch: Batch) -> None:
-        seconds = time.monotonic() - batch.sent_at
-        self._pace(batch.reference).observe(seconds)
+    def _observe(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
+        now = time.monotonic()
+        seconds = now - batch.sent_at
+        size_bytes = sum(entry.size_bytes for entry in batch.entries)
+        compute_s = next((one.inference_s for one in outcomes if isinstance(one, batches.Answer)), 0.0)
+        self._pace(batch.reference).observe(seconds, size_bytes, compute_s, now)
         metrics.batch_seconds.observe(seconds)
         telemetry.observe_rpc(topology.PREDICT, seconds)
 

@@ -2,15 +2,16 @@
 
 Between a door (``route`` for ASGI, ``lean`` on the connection itself) and the coalescer. A door
 brings headers and body, and takes status, fields and bytes back; every check, every error, the
-deadline, the metrics and the form of the answer are here, once.
+deadline and the metrics are here, once. What a body, an answer and an error look like is for the
+form of the call to say (``forms``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import anyio.to_thread
 
@@ -19,62 +20,69 @@ from api.keys.keyring import Keyring, UnknownKey
 from api.predict import envelope
 from api.predict.batches import Answer, Outcome, Pending
 from api.predict.coalescer import Coalescer
+from api.predict.forms import Field, Form, RawHeaders
+from api.predict.statistics import Statistics
 from wire import errors, logs
 from wire.settings import Settings
 
-PATH: Final = "/predict"
-"""Where predictions are asked for."""
-JSON: Final = b"application/json"
-"""The content type in and out."""
-
-_PROBLEM = problems.MEDIA_TYPE.encode()
 _INLINE_BYTES = 256 * 1024
-"""Bodies up to this are read at once; larger ones in a thread, so that other requests go on."""
+"""Bodies up to this are read whole at once; larger ones in a thread, so that other requests go on."""
 _MAX_HEADERS = 256
-
-RawHeaders = Mapping[bytes, bytes]
-"""A request's headers by lower-case name."""
-Field = tuple[bytes, bytes]
-"""One header of an answer."""
 
 
 class Predictions:
     """What all exchanges of a replica share: limits, coalescer, counts, and the bytes being received."""
 
-    def __init__(self, settings: Settings, coalescer: Callable[[], Coalescer], keyring: Callable[[], Keyring]) -> None:
-        """``coalescer`` and ``keyring`` are asked for at every request: they are made when the replica starts."""
+    def __init__(
+        self,
+        settings: Settings,
+        coalescer: Callable[[], Coalescer],
+        keyring: Callable[[], Keyring],
+        form_of: Callable[[bytes], Form | None],
+    ) -> None:
+        """``coalescer`` and ``keyring`` are asked for at every request: they are made when the replica starts.
+
+        ``form_of`` finds the form of a prediction by its path; None for all other paths.
+        """
+        self.form_of = form_of
         self.keys_required = settings.api.keys == "required"
         self.keyring = keyring
         self.body_bytes = settings.limits.predict_body_bytes
         self.rows = settings.limits.predict_rows
         self.limits = settings.predict
         self.coalescer = coalescer
+        self.statistics = Statistics()
         self.receiving_bytes = 0
         self.reading: set[asyncio.Task[None]] = set()
-        self._counted: dict[int, Any] = {}
-        self._seconds = metrics.request_seconds.labels(PATH)
+        self._counted: dict[tuple[str, int], Any] = {}
 
-    def count(self, status: int, seconds: float) -> None:
+    def count(self, route: str, status: int, seconds: float) -> None:
         """One exchange has ended."""
-        counter = self._counted.get(status)
-        if counter is None:
-            counter = self._counted[status] = metrics.requests.labels(PATH, "POST", str(status))
-        counter.inc()
-        self._seconds.observe(seconds)
+        counters = self._counted.get((route, status))
+        if counters is None:
+            counters = metrics.requests.labels(route, "POST", str(status)), metrics.request_seconds.labels(route)
+            self._counted[route, status] = counters
+        counters[0].inc()
+        counters[1].observe(seconds)
 
 
 class Exchange(Pending):
     """One request and its answer. A door's subclass has ``respond``, and calls the rest in order."""
 
-    __slots__ = ("_deadline_s", "_ended", "_reserved_bytes", "_shared", "_unknown", "started_at")
+    __slots__ = (
+        "_deadline_s", "_ended", "_found", "_glanced", "_reserved_bytes", "_shared", "_unknown", "form", "started_at",
+    )  # fmt: skip
 
-    def __init__(self, shared: Predictions, found: RawHeaders) -> None:
-        """``found`` are the request's headers."""
+    def __init__(self, shared: Predictions, found: RawHeaders, form: Form) -> None:
+        """``found`` are the request's headers; ``form`` is that of its call."""
         super().__init__(headers.request_id(found.get(b"x-request-id")))
+        self.form = form
         self._shared = shared
+        self._found = found
         self._ended = False
         self._reserved_bytes = 0
-        self._unknown: RawHeaders | None = None
+        self._unknown = False
+        self._glanced: bytes | None = None
         self.started_at = time.monotonic()
         metrics.in_flight.inc()
 
@@ -89,16 +97,18 @@ class Exchange(Pending):
 
     # ------------------------------------------------------------------ what a door calls
 
-    def open(self, method: bytes, query_bytes: int, found: RawHeaders, count: int) -> bool:
+    def open(self, method: bytes, query_bytes: int, count: int) -> bool:
         """Check what stands before the body; False when that was answered with a refusal.
 
         ``count`` is how many header lines there were.
         """
+        found = self._found
         try:
             if self._shared.keys_required:
                 self._admit(found)
             _check_request(method, query_bytes, found, count)
-            self._deadline_s = headers.timeout_s(found.get(b"x-request-timeout-ms"), self._shared.limits)
+            self.form.check(found)
+            self._deadline_s = self.form.timeout_s(found, self._shared.limits)
             declared = _declared_bytes(found, self._shared.body_bytes)
             if self._shared.receiving_bytes + declared > self._shared.limits.waiting_bytes:
                 raise errors.Overloaded
@@ -119,15 +129,17 @@ class Exchange(Pending):
     def ask(self, raw: bytes) -> None:
         """The body is here: read it and wait for the answer."""
         self._received()
-        if len(raw) <= _INLINE_BYTES and self._unknown is None:
-            try:
-                self._submit(envelope.read(raw, self._shared.rows))
-            except Exception as error:
-                self._fail(error)
-        else:
-            task = asyncio.get_running_loop().create_task(self._ask_later(raw))
-            self._shared.reading.add(task)
-            task.add_done_callback(self._shared.reading.discard)
+        try:
+            asked = None if self._unknown else self.form.glance(raw, self._shared.rows)
+            if asked is not None:
+                self._glanced = raw
+                self._submit(asked)
+            elif not self._unknown and self.form.json_bytes(len(raw), self._found) <= _INLINE_BYTES:
+                self._submit(self.form.read(raw, self._found, self._shared.rows))
+            else:
+                self._later(self._ask_later(raw))
+        except Exception as error:
+            self._fail(error)
 
     def leave(self) -> None:
         """The client has gone. Harmless when the answer was sent."""
@@ -143,49 +155,81 @@ class Exchange(Pending):
     def answer(self, outcome: Outcome) -> None:
         """The answer or the error of this request (batches.Pending)."""
         if not isinstance(outcome, Answer):
+            self._shared.statistics.failed(self.asked, time.monotonic() - self.started_at)
             self._fail(outcome)
         elif not self._ended:
-            head = f'{{"model":"{self.asked.model}","version":{outcome.version},'.encode()
-            tail = f',"request_id":"{self.request_id}"}}'.encode()
+            try:
+                written = self.form.answer(self.asked, outcome, self.request_id)
+            except Exception as error:  # an answer that does not fit what was asked
+                return self._fail(error)
             timing = (b"server-timing", _timing(outcome, self.started_at))
-            self.respond(200, JSON, (timing,), b"".join((head, outcome.members, tail)))
+            self.respond(200, written.kind, (timing, *written.fields), written.body)
+            self._shared.statistics.succeeded(self.asked, outcome, time.monotonic() - self.started_at)
             self._end(200)
+        return None
 
     def refuse(self, error: errors.WarrenError) -> None:
-        """Answer with a problem document, unless there was an answer or the client left."""
+        """Answer with an error in the call's form, unless there was an answer or the client left."""
         if self._ended:
             return
-        status = problems.status_of(error)
+        status = self.form.status(error)
         metrics.rejected.labels(error.code).inc()
         level: logs.Level = "WARNING" if status == 500 else "DEBUG"
         logs.log("predict.failed", level=level, request_id=self.request_id, code=error.code, status=status)
         fields = tuple((name.encode(), value.encode()) for name, value in problems.extra_headers(error).items())
-        self.respond(status, _PROBLEM, fields, problems.document(error, self.request_id))
+        written = self.form.refusal(error, self.request_id)
+        self.respond(written.status or status, written.kind, (*fields, *written.fields), written.body)
         self._end(status)
 
     def _admit(self, found: RawHeaders) -> None:
-        """Raises errors.Unauthenticated and errors.Forbidden."""
+        """Raises errors.Unauthenticated, errors.Forbidden and refusals.RateLimited."""
         try:
             self._shared.keyring().admit(found, "predict")
         except (UnknownKey, errors.LedgerUnavailable):
-            self._unknown = found  # a new key, perhaps, or an old memory: the ledger is asked once the body is here
+            self._unknown = True  # a new key, perhaps, or an old memory: the ledger is asked once the body is here
 
     async def _ask_later(self, raw: bytes) -> None:
         """The same for a key that is not known yet, and for a body that is read in a thread."""
         try:
-            if self._unknown is not None:
-                await self._shared.keyring().ask(self._unknown, "predict")
-            asked = await anyio.to_thread.run_sync(envelope.read, raw, self._shared.rows)
+            if self._unknown:
+                await self._shared.keyring().ask(self._found, "predict")
+            asked = await anyio.to_thread.run_sync(self.form.read, raw, self._found, self._shared.rows)
             if not self._ended:
                 self._submit(asked)
         except Exception as error:
             self._fail(error)
+
+    async def _fail_later(self, raw: bytes, error: Exception) -> None:
+        """The same for a body that is looked at in a thread."""
+        objection = await anyio.to_thread.run_sync(self._objection, raw)
+        self._fail(objection or error)
+
+    def _objection(self, raw: bytes) -> errors.WarrenError | None:
+        """What is wrong with a body at which was only glanced."""
+        try:
+            self.form.read(raw, self._found, self._shared.rows)
+        except errors.WarrenError as objection:
+            return objection
+        return None
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._shared.reading.add(task)
+        task.add_done_callback(self._shared.reading.discard)
 
     def _submit(self, asked: envelope.Asked) -> None:
         self.expect(asked, self.started_at + self._deadline_s)
         self._shared.coalescer().submit(self)
 
     def _fail(self, error: Exception) -> None:
+        if self._ended:
+            return
+        raw, self._glanced = self._glanced, None
+        if raw is not None and len(raw) > _INLINE_BYTES:
+            self._later(self._fail_later(raw, error))
+            return
+        if raw is not None:
+            error = self._objection(raw) or error
         if isinstance(error, errors.WarrenError):
             self.refuse(error)
         else:
@@ -200,7 +244,7 @@ class Exchange(Pending):
         self._ended = True
         self._received()
         metrics.in_flight.dec()
-        self._shared.count(status, time.monotonic() - self.started_at)
+        self._shared.count(self.form.route, status, time.monotonic() - self.started_at)
 
 
 def _check_request(method: bytes, query_bytes: int, found: RawHeaders, count: int) -> None:
@@ -212,9 +256,6 @@ def _check_request(method: bytes, query_bytes: int, found: RawHeaders, count: in
     size_bytes = sum(map(len, found)) + sum(map(len, found.values()))
     if count > _MAX_HEADERS or size_bytes > headers.MAX_BYTES:
         raise refusals.HeadersTooLarge
-    media = found.get(b"content-type", b"")
-    if media != JSON or b"content-encoding" in found:
-        bodies.check_json_type(media.decode("latin-1"), found.get(b"content-encoding", b"").decode("latin-1"))
 
 
 def _declared_bytes(found: RawHeaders, limit: int) -> int:

@@ -1,4 +1,4 @@
-"""POST /predict answered on the connection itself, with no ASGI cycle in between.
+"""Predictions answered on the connection itself, with no ASGI cycle in between.
 
 Between Nginx and an exchange. uvicorn makes a scope, a cycle, an event, a timer and a task for
 every request and runs it through two queues; for an answer that is computed elsewhere that was
@@ -16,9 +16,9 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api import headers
-from api.predict.exchange import PATH, Exchange, Field, Predictions, RawHeaders
+from api.predict.exchange import Exchange, Predictions
+from api.predict.forms import Field, Form, RawHeaders
 
-_PATH = PATH.encode()
 _FIXED = b"".join(b"%b: %b\r\n" % field for field in headers.SECURITY)
 _heads: dict[tuple[int, bytes], bytes] = {}
 
@@ -47,10 +47,10 @@ class LeanProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Head and headers are known (httptools)."""
-        if self.url == _PATH and self._is_plain():
-            found = dict(self.headers)
-            self.lean = self.cycle = LeanExchange(self, self._predictions, found)
-            self.lean.open(b"POST", 0, found, len(self.headers))
+        form = self._predictions.form_of(self.url)
+        if form is not None and self._is_plain():
+            self.lean = self.cycle = LeanExchange(self, self._predictions, dict(self.headers), form)
+            self.lean.open(b"POST", 0, len(self.headers))
             return
         url, fields, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
@@ -90,9 +90,9 @@ class LeanExchange(Exchange):
 
     __slots__ = ("_pieces", "_protocol", "_size_bytes", "disconnected", "keep_alive", "response_complete")
 
-    def __init__(self, protocol: LeanProtocol, shared: Predictions, found: RawHeaders) -> None:
-        """``protocol`` is the connection's; ``found`` are the request's headers."""
-        super().__init__(shared, found)
+    def __init__(self, protocol: LeanProtocol, shared: Predictions, found: RawHeaders, form: Form) -> None:
+        """``protocol`` is the connection's; ``found`` are the request's headers, ``form`` is the call's."""
+        super().__init__(shared, found, form)
         self._protocol = protocol
         self._pieces: list[bytes] = []
         self._size_bytes = 0

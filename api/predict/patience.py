@@ -12,19 +12,36 @@ FLOOR_S = 0.2
 UNKNOWN_S = 0.5
 """Patience in seconds before anything was measured: a first batch may load its model."""
 _TIMES = 4.0
+_FADING = 0.75
+"""What the batches before count for, each time another one is answered."""
+BATCH_S = 0.15
+"""Longest time a batch should be computed: with much longer ones, everybody waits for two of them at least."""
+EARLY_SHARE = 0.1
+"""Share of its own time for which the others of its model may have waited without a thought."""
 
 
 class Pace:
     """The usual time of one lane's batches: mean and deviation, as TCP has them (RFC 6298)."""
 
-    __slots__ = ("_deviation_s", "_mean_s")
+    __slots__ = ("_bytes", "_compute_s", "_deviation_s", "_landed_at", "_mean_s", "_turn_s")
 
     def __init__(self) -> None:
         self._mean_s = -1.0
         self._deviation_s = 0.0
+        self._bytes = self._compute_s = self._turn_s = 0.0
+        self._landed_at = float("-inf")
 
-    def observe(self, seconds: float) -> None:
-        """One batch was answered after ``seconds``."""
+    def observe(self, seconds: float, size_bytes: int, compute_s: float, landed_at: float) -> None:
+        """One batch of so many bytes was answered after ``seconds``, at ``landed_at`` on the monotonic clock.
+
+        ``compute_s`` is what a predictor computed for it, without any waiting.
+        """
+        self._bytes = _FADING * self._bytes + size_bytes
+        self._compute_s = _FADING * self._compute_s + compute_s
+        # Of two that were under way together each counts only for the time that it alone was waited for.
+        turn_s = min(seconds, landed_at - self._landed_at)
+        self._turn_s = _FADING * self._turn_s + (1 - _FADING) * turn_s if self._turn_s else turn_s
+        self._landed_at = landed_at
         if self._mean_s < 0:
             self._mean_s, self._deviation_s = seconds, seconds / 2
             return
@@ -37,6 +54,21 @@ class Pace:
         if self._mean_s < 0:
             return UNKNOWN_S
         return max(FLOOR_S, _TIMES * (self._mean_s + self._deviation_s))
+
+    @property
+    def batch_bytes(self) -> float:
+        """About how many bytes are computed in BATCH_S; infinite while nothing is known."""
+        return BATCH_S * self._bytes / self._compute_s if self._compute_s > 0 else float("inf")
+
+    def would_be_late(self, waited_s: float, backlog_bytes: int, most_s: float) -> bool:
+        """Whether a request that may take ``most_s`` had better be refused at once.
+
+        ``waited_s`` is how long the others of its lane have waited at most, ``backlog_bytes`` what is
+        there before it. In a queue that is always full everybody waits until his deadline, and most of
+        what is computed is too late. A burst is no such queue: nobody in it has waited yet.
+        """
+        expected_s = (1 + backlog_bytes / self.batch_bytes) * self._turn_s
+        return waited_s > most_s or (waited_s > EARLY_SHARE * most_s and expected_s > most_s)
 
 
 class Budget:

@@ -1,8 +1,9 @@
 """Which waiting predictions make the next batch: pure bookkeeping, no clock, no loop, no broker.
 
-Between the route and the coalescer: entries come in, batches go out. The rule of design 6: no
-fixed delay; a batch leaves when fewer than ``batches_in_flight`` of its lane are under way, so
-an idle gateway sends at once and a busy one batches by itself. A lane is one model reference,
+Between the route and the coalescer: entries come in, batches go out. No fixed delay: a batch
+leaves when none of its lane is under way, so an idle gateway sends at once and a busy one batches
+by itself; while one is under way another may follow when it is large enough to be worth a message
+of its own, so that several predictors share what takes long. A lane is one model reference,
 so one busy model waits for itself; large requests of a model have a lane of their own, so that
 single rows don't wait behind ten thousand.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Generic, NamedTuple, TypeVar
 
-from wire import errors
+from wire import errors, frames
 from wire.settings import Predict
 
 LARGE_BYTES = 64 * 1024
@@ -22,12 +23,17 @@ SHARE = 4
 
 
 class Reference(NamedTuple):
-    """What one batch is for: a version, or an alias when ``version`` is 0; ``large`` splits lanes."""
+    """What one batch is for: a version, or an alias when ``version`` is 0.
+
+    ``large`` splits lanes, and so does ``schema``, the version of the batch's frame: requests of other
+    protocols never travel with those of POST /predict, which every predictor can read.
+    """
 
     model: str
     version: int
     alias: str
     large: bool = False
+    schema: int = frames.SCHEMA
 
 
 class Entry:
@@ -50,11 +56,11 @@ E = TypeVar("E", bound=Entry)
 class _Lane(Generic[E]):
     """What one reference has waiting and under way."""
 
-    __slots__ = ("held", "held_bytes", "in_flight", "line", "waiting")
+    __slots__ = ("held", "held_bytes", "in_flight", "line", "waiting", "waiting_bytes")
 
     def __init__(self) -> None:
         self.line: deque[E] = deque()
-        self.waiting = 0
+        self.waiting = self.waiting_bytes = 0
         self.held = 0
         self.held_bytes = 0
         self.in_flight = 0
@@ -93,20 +99,22 @@ class Policy(Generic[E]):
         entry.held = entry.waiting = True
         lane.line.append(entry)
         lane.waiting += 1
+        lane.waiting_bytes += entry.size_bytes
         lane.held += 1
         lane.held_bytes += entry.size_bytes
         self.held += 1
         self.held_bytes += entry.size_bytes
 
-    def take(self, reference: Reference) -> list[E]:
+    def take(self, reference: Reference, most_bytes: float = float("inf")) -> list[E]:
         """The next batch of a lane, oldest first; empty when nothing may leave now.
 
         A batch keeps to the bounds on requests, rows and bytes, but has at least one entry.
-        Every batch taken must be followed by one ``landed``.
+        ``most_bytes`` is one more bound. Every batch taken must be followed by one ``landed``.
         """
         lane = self._lanes.get(reference)
-        if lane is None or not lane.waiting or lane.in_flight >= self._limits.batches_in_flight:
+        if lane is None or not self._may_leave(lane):
             return []
+        most_bytes = min(most_bytes, self._limits.batch_bytes)
         batch: list[E] = []
         rows = size_bytes = 0
         while lane.line and len(batch) < self._limits.batch_requests:
@@ -114,21 +122,31 @@ class Policy(Generic[E]):
             if entry.waiting:
                 rows += entry.rows
                 size_bytes += entry.size_bytes
-                if batch and (rows > self._limits.batch_rows or size_bytes > self._limits.batch_bytes):
+                if batch and (rows > self._limits.batch_rows or size_bytes > most_bytes):
                     break
                 entry.waiting = False
+                lane.waiting_bytes -= entry.size_bytes
                 batch.append(entry)
             lane.line.popleft()
         lane.waiting -= len(batch)
         lane.in_flight += 1
         return batch
 
+    def backlog(self, reference: Reference) -> tuple[E | None, int]:
+        """Who has waited longest in a lane (None: nobody waits), and the bytes it holds, waiting and under way."""
+        lane = self._lanes.get(reference)
+        if lane is None:
+            return None, 0
+        while lane.line and not lane.line[0].waiting:
+            lane.line.popleft()
+        return (lane.line[0] if lane.line else None), lane.held_bytes
+
     def landed(self, reference: Reference) -> bool:
         """A batch of this lane gave its place free. Answers whether another may leave now."""
         lane = self._lanes[reference]
         lane.in_flight -= 1
         self._drop_if_idle(reference, lane)
-        return lane.waiting > 0
+        return self._may_leave(lane)
 
     def release(self, entry: E) -> None:
         """The request is done, whatever its end: it is held no more. Harmless when repeated."""
@@ -139,11 +157,18 @@ class Policy(Generic[E]):
         if entry.waiting:
             entry.waiting = False
             lane.waiting -= 1
+            lane.waiting_bytes -= entry.size_bytes
         lane.held -= 1
         lane.held_bytes -= entry.size_bytes
         self.held -= 1
         self.held_bytes -= entry.size_bytes
         self._drop_if_idle(entry.reference, lane)
+
+    def _may_leave(self, lane: _Lane[E]) -> bool:
+        """A first batch always leaves; further ones when they are worth their message."""
+        if not lane.in_flight:
+            return lane.waiting > 0
+        return lane.waiting_bytes >= self._limits.worth_bytes and lane.in_flight < self._limits.batches_in_flight
 
     @property
     def lanes(self) -> int:

@@ -1,4 +1,4 @@
-"""POST /predict as a raw ASGI application, and its place in the OpenAPI document.
+"""Predictions as a raw ASGI application, and the place of POST /predict in the OpenAPI document.
 
 Between FastAPI's application and an exchange: the door of every server that speaks ASGI. Nginx's
 requests come by the shorter way of ``lean``; tests, and pipelined requests, come through here.
@@ -13,27 +13,26 @@ from starlette.types import Message, Receive, Scope, Send
 
 from api import headers, openapi
 from api.predict import envelope
-from api.predict.exchange import Exchange, Field, Predictions, RawHeaders
-from wire import errors
+from api.predict.exchange import Exchange, Predictions
+from api.predict.forms import Field, Form, RawHeaders
 
 _WATCH_AFTER_S = 0.05
 """A request older than this has its client watched for its leaving; most are answered sooner."""
 
 
 class PredictRoute:
-    """The ASGI application of one path."""
+    """The ASGI application of all calls that predict."""
 
     def __init__(self, shared: Predictions) -> None:
         """``shared`` is what all predictions of the replica share."""
         self._shared = shared
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request (ASGI)."""
-        found: RawHeaders = dict(scope["headers"])
-        exchange = _AsgiExchange(self._shared, found)
+    async def serve(self, form: Form, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI), whose call has this form."""
+        exchange = _AsgiExchange(self._shared, dict(scope["headers"]), form)
         try:
             method, query = scope["method"].encode(), scope["query_string"]
-            if exchange.open(method, len(query), found, len(scope["headers"])):
+            if exchange.open(method, len(query), len(scope["headers"])):
                 await _body(exchange, receive)
                 await _answered(exchange, receive)
             for message in exchange.messages:
@@ -47,8 +46,8 @@ class _AsgiExchange(Exchange):
 
     __slots__ = ("messages", "ready")
 
-    def __init__(self, shared: Predictions, found: RawHeaders) -> None:
-        super().__init__(shared, found)
+    def __init__(self, shared: Predictions, found: RawHeaders, form: Form) -> None:
+        super().__init__(shared, found, form)
         self.messages: tuple[Message, ...] = ()
         self.ready = asyncio.Event()
 
@@ -109,14 +108,7 @@ def described() -> dict[str, Any]:
     declared = openapi.operation(
         body=envelope.PredictBody,
         answer=envelope.PredictAnswer,
-        problems=(
-            *openapi.OF_RPC,
-            errors.ModelNotFound,
-            errors.VersionNotFound,
-            errors.AliasNotFound,
-            errors.ModelCorrupt,
-            errors.InferenceCrashed,
-        ),
+        problems=openapi.OF_PREDICTIONS,
         headers={"Server-Timing": "Milliseconds in queues, computing, and in all."},
         parameters=(openapi.TIMEOUT, openapi.REQUEST_ID_IN),
         example={"model": "iris", "instances": [[5.1, 3.5, 1.4, 0.2]]},

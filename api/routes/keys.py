@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import bodies, names, openapi
-from api.keys import making
+from api.keys import making, rates
 from api.keys.callers import Scope
 from api.ledger import rows
 from api.ledger.database import now_ms
@@ -33,15 +33,19 @@ _PAGED: openapi.Problems = (errors.BadInput, *openapi.OF_LEDGER)
 
 
 class KeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A key to make; without ``days`` it lives as long as the setting ``keys.days`` says."""
+    """A key to make; without ``days`` it lives as long as the setting ``keys.days`` says.
+
+    It may make ``rate_per_s`` calls a second, null: any number; without it the setting ``keys.rate_per_s`` says.
+    """
 
     owner: names.Name
     scopes: Annotated[list[Scope], msgspec.Meta(min_length=1, max_length=3)]
     days: Annotated[int, msgspec.Meta(ge=1, le=making.MAX_DAYS)] | None = None
+    rate_per_s: Annotated[float, msgspec.Meta(gt=0, le=rates.MAX_PER_S)] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class KeyView(msgspec.Struct, frozen=True):
-    """A key as it may be shown: by its public prefix."""
+    """A key as it may be shown: by its public prefix; ``rate_per_s`` null: it may make any number of calls."""
 
     prefix: str
     owner: str
@@ -50,6 +54,7 @@ class KeyView(msgspec.Struct, frozen=True):
     created_at: str
     expires_at: str
     revoked_at: str | None
+    rate_per_s: float | None
 
 
 class NewKey(KeyView, frozen=True, kw_only=True):
@@ -97,7 +102,9 @@ class AuditPage(msgspec.Struct, frozen=True):
 async def create_key(request: Request, state: StateDep, caller: CallerDep) -> Response:
     """The key is in this answer only. An owner may have two live keys: the old one and its successor."""
     body = await bodies.read_json(request, KeyBody, limit_bytes=state.settings.limits.other_body_bytes)
-    wanted = making.Wanted(body.owner, frozenset(body.scopes), body.days or state.settings.keys.days)
+    config = state.settings.keys
+    rate_per_s = config.rate_per_s if body.rate_per_s is msgspec.UNSET else body.rate_per_s
+    wanted = making.Wanted(body.owner, frozenset(body.scopes), body.days or config.days, rate_per_s)
     key, text = await anyio.to_thread.run_sync(making.create, state.ledger, wanted, caller)
     await _know(state)
     return bodies.answer({**msgspec.to_builtins(_view(key)), "key": text}, 201)
@@ -153,6 +160,7 @@ def _view(key: rows.Key) -> KeyView:
         created_at=iso(key.created_ms),
         expires_at=iso(key.expires_ms),
         revoked_at=iso_or_none(key.revoked_ms),
+        rate_per_s=key.rate_per_s,
     )
 
 

@@ -2,7 +2,9 @@
 
 Between new images (or settings) and a stack that is in use. One container at a time: a new one
 is started beside the old ones and becomes healthy, then an old one is told to stop, finishes what
-it has, and is removed. Standard library only: the machine needs Docker with Compose, nothing else.
+it has, and is removed. Where two may not run beside each other, the old one ends first; this is a
+pause, and so it is only done to who is named. Standard library only: the machine needs Docker with
+Compose, nothing else.
 """
 
 from __future__ import annotations
@@ -14,8 +16,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-SERVICES = ("predictor", "trainer", "worker", "api")
-"""What can be rolled, in this order: who answers comes before who asks."""
+SERVICES = ("predictor", "trainer", "worker", "api", "nginx")
+"""What is rolled, in this order: who answers comes before who asks. Nobody notices."""
+
+ALONE = ("postgres", "rabbitmq", "door")
+"""What may not run twice (two on one volume, or on one port); replaced when named, with a pause of seconds."""
 
 _HEALTHY_S = 120.0
 _STOP_S = 60
@@ -34,21 +39,13 @@ def roll(service: str, run: Run, say: Callable[[str], object]) -> None:
     """Replace every container of a service. Raises RollError; what was not replaced yet goes on."""
     old = _containers(service, run)
     for number, container in enumerate(old, start=1):
-        before = {*_containers(service, run)}
-        run(
-            [
-                "docker",
-                "compose",
-                "up",
-                "-d",
-                "--no-deps",
-                "--no-recreate",
-                "--scale",
-                f"{service}={len(before) + 1}",
-                service,
-            ]
-        )
-        [fresh] = {*_containers(service, run)} - before
+        there = {one: _containers(one, run) for one in SERVICES}
+        scales = [f"{one}={len(containers) + (one == service)}" for one, containers in there.items()]
+        # Not `up --no-deps`: Compose takes a container without its dependencies for one of another
+        # configuration, so the next plain `up` would recreate it, and everything that depends on it.
+        run(["docker", "compose", "create", "--no-recreate", *(part for one in scales for part in ("--scale", one))])
+        [fresh] = {*_containers(service, run)} - {*there[service]}
+        run(["docker", "start", fresh])
         _wait_healthy(service, fresh, run)
         # SIGTERM; within the grace period the process answers what it has taken.
         run(["docker", "stop", "-t", str(_STOP_S), container])
@@ -56,19 +53,42 @@ def roll(service: str, run: Run, say: Callable[[str], object]) -> None:
         say(f"{service}: {number} of {len(old)} replaced")
 
 
+def replace(service: str, run: Run, say: Callable[[str], object]) -> None:
+    """Stop a service's only container, and start a new one on the same volume. Raises RollError."""
+    begun = time.monotonic()
+    run(["docker", "compose", "create", "--force-recreate", service])
+    [fresh] = _containers(service, run)
+    run(["docker", "start", fresh])
+    status = _settled(fresh, run)
+    if status != "healthy":
+        raise RollError(
+            f"The new {service} is {status} after {_HEALTHY_S:.0f} s, and there is no other one; its data is as it"
+            f" was. `docker compose logs {service}` says why; mend it, or go back to the image before and"
+            f" `python3 -m deploy.compose.roll {service}`."
+        )
+    say(f"{service}: replaced, {time.monotonic() - begun:.0f} s from the first to the last step")
+
+
 def _containers(service: str, run: Run) -> list[str]:
-    return run(["docker", "compose", "ps", "-q", service]).split()
+    """Those that Compose counts, running or not; not what `docker compose run` made."""
+    listed = run(["docker", "compose", "ps", "-a", "-q", service]).split()
+    found = json.loads(run(["docker", "inspect", *listed])) if listed else []
+    return [one["Id"] for one in found if one["Config"]["Labels"].get("com.docker.compose.oneoff") != "True"]
 
 
 def _wait_healthy(service: str, container: str, run: Run) -> None:
+    status = _settled(container, run)
+    if status != "healthy":
+        run(["docker", "rm", "-f", container])
+        raise RollError(f"The new {service} is {status} after {_HEALTHY_S:.0f} s and was removed; the old ones run.")
+
+
+def _settled(container: str, run: Run) -> str:
+    """``healthy``, or what it is instead when the time is over."""
     end = time.monotonic() + _HEALTHY_S
-    while (status := _health(container, run)) != "healthy":
-        if time.monotonic() > end:
-            run(["docker", "rm", "-f", container])
-            raise RollError(
-                f"The new {service} is {status} after {_HEALTHY_S:.0f} s and was removed; the old ones run."
-            )
+    while (status := _health(container, run)) != "healthy" and time.monotonic() <= end:
         time.sleep(_PAUSE_S)
+    return status
 
 
 def _health(container: str, run: Run) -> str:
@@ -84,17 +104,28 @@ def run_command(command: Sequence[str]) -> str:
     return done.stdout
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command: 0 when every container was replaced."""
     parser = argparse.ArgumentParser(prog="python3 -m deploy.compose.roll", description=__doc__)
-    parser.add_argument("services", nargs="*", metavar="SERVICE", help=f"of {', '.join(SERVICES)}; all by default")
+    parser.add_argument(
+        "services",
+        nargs="*",
+        metavar="SERVICE",
+        help=f"{', '.join(SERVICES)} (all of these by default), or, with a pause, {', '.join(ALONE)}",
+    )
     chosen = parser.parse_args(arguments).services or SERVICES
-    unknown = [service for service in chosen if service not in SERVICES]
+    unknown = [service for service in chosen if service not in (*SERVICES, *ALONE)]
     if unknown:
-        parser.error(f"only {', '.join(SERVICES)} can be rolled, not {', '.join(unknown)}")
+        parser.error(f"only {', '.join((*SERVICES, *ALONE))} can be replaced, not {', '.join(unknown)}")
     try:
         for service in chosen:
-            roll(service, run_command, lambda line: sys.stdout.write(line + "\n"))
+            action = replace if service in ALONE else roll
+            action(service, run_command, _say)
     except (RollError, subprocess.TimeoutExpired) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -13,6 +13,9 @@ from typing import Any
 VERSION = "3.9"
 """The newest form; the first that knows a limit on processes."""
 
+DOOR = "door"
+"""Swarm's own balancer holds the published port, so Nginx listens by itself there."""
+
 ALONE = ("rabbitmq", "postgres")
 """Two of these on one volume would damage it: the old one ends before the new one starts."""
 
@@ -27,7 +30,8 @@ _KEPT = (
 
 def stack(config: dict[str, Any]) -> dict[str, Any]:
     """The stack file's document for a resolved Compose project."""
-    services = {name: one for name, one in config["services"].items() if not one.get("profiles")}
+    services = {name: one for name, one in config["services"].items() if not one.get("profiles") and name != DOOR}
+    services["nginx"] = _without_door(services["nginx"], config["services"].get(DOOR, {}))
     return {
         "version": VERSION,
         "services": {name: _service(name, one) for name, one in services.items()},
@@ -35,7 +39,16 @@ def stack(config: dict[str, Any]) -> dict[str, Any]:
             name: {"driver": "overlay", "internal": bool(one.get("internal"))}
             for name, one in config["networks"].items()
         },
-        "volumes": {name: {} for name in config["volumes"]},
+        "volumes": {name: {} for name in config["volumes"] if name != DOOR},
+    }
+
+
+def _without_door(nginx: dict[str, Any], door: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **nginx,
+        "ports": [*nginx.get("ports", []), *door.get("ports", [])],
+        "networks": {**nginx.get("networks", {}), **door.get("networks", {})},
+        "volumes": [one for one in nginx.get("volumes", []) if one.get("source") != DOOR],
     }
 
 

@@ -183,7 +183,7 @@ class Node:
             time.sleep(0.05)
         raise BrokerError(f"RabbitMQ did not start; {self.log_file} ends with:\n{self._log_tail()}")
 
-    def ctl(self, *args: str, timeout_s: float = 60.0) -> str:
+    def ctl(self, *args: str, timeout_s: float = 120.0) -> str:
         """What ``rabbitmqctl`` prints for these arguments. Raises BrokerError when it refuses."""
         command = [*self._as_user, str(self._scripts / "rabbitmqctl"), "-q", "-n", self.name, *args]
         try:

@@ -12,6 +12,7 @@ import fcntl
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deploy.native import credentials, nginx, ports, readiness, strays, supervisor_config
@@ -68,6 +69,7 @@ def status(layout: Layout) -> tuple[str, bool]:
         extra = f"; {left} processes were left behind, `make up` or `make down` clears them" if left else ""
         return f"Not running (home {layout.home}){extra}.", False
     block = ports.remembered(layout) or next(ports.candidates(layout.port))
+    layout = _as_running(layout, [*states])
     lines = [f"{'process':<14}{'state':<10}{'pid':>8}{'up':>10}  ports"]
     for program in programs(layout, block, {}):
         one = states.get(program.name)
@@ -77,6 +79,12 @@ def status(layout: Layout) -> tuple[str, bool]:
     good = all(one.state == "RUNNING" for one in states.values())
     lines.append(f"\nhome {layout.home}   models {layout.models}   logs {layout.logs}")
     return "\n".join(lines), good
+
+
+def _as_running(layout: Layout, names: Sequence[str]) -> Layout:
+    """With the numbers of replicas and predictors that run, whatever this command's environment says."""
+    replicas, predictors = (sum(name.startswith(kind) for name in names) for kind in ("api-", "predictor-"))
+    return replace(layout, replicas=replicas, predictors=predictors)
 
 
 def ask_broker(layout: Layout, arguments: Sequence[str]) -> str:
@@ -146,7 +154,8 @@ def _start(layout: Layout, supervisor: Supervisor, environment: Mapping[str, str
         say(f"Cleared {left} processes that an earlier run left behind.")
     block = ports.choose(layout)
     wanted = _write(layout, block, environment)
-    say("Starting the broker, two predictors, the trainer, the worker, two API replicas and Nginx …")
+    many = f"{layout.replicas} API replicas, {layout.predictors} predictors"
+    say(f"Starting the broker, {many}, the trainer, the worker and Nginx …")
     supervisor.start(base_environment(layout, environment))
     readiness.wait(layout, supervisor, wanted, _READY_TIMEOUT_S)
     return "Warren is running."
@@ -156,12 +165,26 @@ def _update(layout: Layout, supervisor: Supervisor, environment: Mapping[str, st
     block = ports.remembered(layout)
     if block is None:
         raise DeploymentError("The running stack's ports are unknown: run `make down`, then `make up`.")
+    nginx_had = _text(layout.nginx_config)
     wanted = _write(layout, block, environment)
-    changed = [*supervisor.update(), *supervisor.restart_stopped()]
+
+    def wait_ready(name: str) -> None:
+        replaced = [program for program in wanted if program.name == name]
+        readiness.wait(layout, supervisor, replaced, _READY_TIMEOUT_S)
+
+    def reload_nginx() -> None:
+        if _text(layout.nginx_config) != nginx_had:
+            supervisor.signal("nginx", "HUP")
+
+    changed = [*supervisor.update(wait_ready, reload_nginx), *supervisor.restart_stopped()]
     if changed:
         say(f"Restarted what changed: {', '.join(changed)}.")
     readiness.wait(layout, supervisor, wanted, _READY_TIMEOUT_S)
     return "Warren is running, with what changed restarted." if changed else "Warren is already running."
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
 
 
 def _write(layout: Layout, block: PortBlock, environment: Mapping[str, str]) -> list[Program]:
@@ -181,12 +204,21 @@ def _welcome(layout: Layout, keys: str) -> str:
     with_key = ' -H "Authorization: Bearer $KEY"' if required else ""
     first = "  KEY=$(make -s key args='create --owner you --scope admin')\n" if required else ""
     as_json = f"-H 'Content-Type: application/json'{with_key}"
+    address = url.removeprefix("http://").rpartition(":")[0]
+    grpc = (
+        f"  {address}:{layout.grpc_port}                 (gRPC: docs/protocols/open-inference.md)\n"
+        if layout.grpc_port
+        else ""
+    )
     return f"""  {url}          (its calls: {url}/docs)
-
+{grpc}
 Try it:
 {first}  curl -s {url}/train {as_json} -d '{{"model":"iris","dataset":{{"sample":"iris"}},"target":"target"}}'
   curl -s {url}/models/iris{with_key}
   curl -s {url}/predict {as_json} -d '{{"model":"iris","instances":[[5.1,3.5,1.4,0.2]]}}'
+
+Or with the command (docs/tutorial.md):
+  .venv/bin/warren doctor --url {url}
 
 make status shows every process, make logs follows the logs, make down stops it all."""
 

@@ -1,8 +1,9 @@
 """Where the native stack keeps what runs and what it remembers.
 
-In come the checkout and three variables, ``WARREN_HOME``, ``WARREN_PORT`` and ``WARREN_LISTEN``; out
-goes every path that the other modules of this package use. Without ``WARREN_HOME`` the models live in
-the checkout's ``models/`` and everything else in its ``var/``; with it, all of it lives there.
+In come the checkout and the variables ``WARREN_HOME``, ``WARREN_PORT``, ``WARREN_GRPC_PORT``, ``WARREN_LISTEN``,
+``WARREN_REPLICAS``, ``WARREN_PREDICTORS`` and ``WARREN_ADDRESS_RATE``; out goes every path that the other
+modules of this package use. Without ``WARREN_HOME`` the models live in the checkout's ``models/`` and
+everything else in its ``var/``; with it, all of it lives there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,13 @@ DEFAULT_PORT = 8080
 DEFAULT_LISTEN = "127.0.0.1"
 """The address Nginx listens on when ``WARREN_LISTEN`` names none: this machine only."""
 
+MOST = 8
+"""API replicas, and predictors, that one machine may have: their ports are in one block (ports.py)."""
+
+MOST_RATE = 100_000
+"""Requests a second that one address may be allowed; who wants more sets no limit."""
+
+_DEFAULT_COUNT = 2
 _MAX_SOCKET_PATH = 100
 _PLAIN = re.compile(r"[\w./@+=~,-]+")
 
@@ -32,24 +40,36 @@ class DeploymentError(Exception):
 
 @dataclass(frozen=True)
 class Layout:
-    """The folders of one stack; ``port`` is the one people connect to, on the address ``listen``."""
+    """The folders of one stack; ``port`` is the one people connect to, on the address ``listen``.
+
+    ``replicas`` and ``predictors`` say how many of them run. On ``grpc_port`` they connect with gRPC; with 0 nobody
+    does, and no replica loads it. ``address_rate`` is how many requests a second Nginx takes from one address, 0
+    for any number.
+    """
 
     checkout: Path
     home: Path
     models: Path
     port: int
     listen: str = DEFAULT_LISTEN
+    replicas: int = _DEFAULT_COUNT
+    predictors: int = _DEFAULT_COUNT
+    grpc_port: int = 0
+    address_rate: int = 0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], checkout: Path = CHECKOUT) -> Layout:
         """The layout that the variables ask for. Raises DeploymentError."""
-        text = environment.get("WARREN_PORT") or str(DEFAULT_PORT)
-        if not text.isdecimal() or not 1 <= int(text) <= 65535:
-            raise DeploymentError("WARREN_PORT is not a port: give a number from 1 to 65535.")
+        port = _port(environment, "WARREN_PORT", DEFAULT_PORT)
+        grpc_port = _port(environment, "WARREN_GRPC_PORT", 0)
+        if grpc_port == port:
+            raise DeploymentError("WARREN_GRPC_PORT and WARREN_PORT are the same port: gRPC needs one of its own.")
         given = environment.get("WARREN_HOME")
         home = Path(given).expanduser().absolute() if given else checkout / "var"
         models = home / "models" if given else checkout / "models"
-        layout = cls(checkout, home, models, int(text), _address(environment.get("WARREN_LISTEN") or DEFAULT_LISTEN))
+        listen = _address(environment.get("WARREN_LISTEN") or DEFAULT_LISTEN)
+        replicas, predictors = (_count(environment, name) for name in ("WARREN_REPLICAS", "WARREN_PREDICTORS"))
+        layout = cls(checkout, home, models, port, listen, replicas, predictors, grpc_port, _rate(environment))
         if not _PLAIN.fullmatch(str(home)):
             raise DeploymentError(f"The path {home} has spaces or signs that configuration files treat as their own.")
         if len(str(layout.supervisor_socket)) > _MAX_SOCKET_PATH:
@@ -58,7 +78,8 @@ class Layout:
 
     def create(self) -> None:
         """Make every folder that is missing; secrets are for the invoking user only."""
-        for folder in (self.home, self.models, self.logs, self.run, self.datasets, self.ledger, self.temporary):
+        data = (self.models, self.datasets, self.predictions, self.ledger)
+        for folder in (self.home, self.logs, self.run, self.temporary, *data):
             folder.mkdir(parents=True, exist_ok=True)
         for name in ("body", "proxy", "fastcgi", "uwsgi", "scgi"):
             (self.nginx / name).mkdir(parents=True, exist_ok=True)
@@ -99,6 +120,11 @@ class Layout:
     def datasets(self) -> Path:
         """Uploads."""
         return self.home / "datasets"
+
+    @property
+    def predictions(self) -> Path:
+        """Outputs of offline predictions."""
+        return self.home / "predictions"
 
     @property
     def ledger(self) -> Path:
@@ -145,3 +171,27 @@ def _address(text: str) -> str:
         return str(ipaddress.IPv4Address(text))
     except ValueError as error:
         raise DeploymentError("WARREN_LISTEN is not an address: give one such as 0.0.0.0 or 192.168.1.10.") from error
+
+
+def _port(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name) or str(default)
+    if not text.isdecimal() or not min(1, default) <= int(text) <= 65535:
+        raise DeploymentError(f"{name} is not a port: give a number from 1 to 65535.")
+    return int(text)
+
+
+def _count(environment: Mapping[str, str], name: str) -> int:
+    text = environment.get(name) or str(_DEFAULT_COUNT)
+    if not text.isdecimal() or not 1 <= int(text) <= MOST:
+        raise DeploymentError(f"{name} is how many of them run on this machine: give a number from 1 to {MOST}.")
+    return int(text)
+
+
+def _rate(environment: Mapping[str, str]) -> int:
+    text = environment.get("WARREN_ADDRESS_RATE") or "0"
+    if not text.isdecimal() or int(text) > MOST_RATE:
+        raise DeploymentError(
+            "WARREN_ADDRESS_RATE is how many requests a second one address may send: "
+            f"give a whole number from 1 to {MOST_RATE}, or 0 for no limit."
+        )
+    return int(text)

@@ -1,6 +1,6 @@
 """The TCP ports of one stack: Nginx's own, and a block of internal ones derived from it.
 
-In comes ``WARREN_PORT``; out goes a block of 20 ports below Linux's ephemeral range (32768), so
+In comes ``WARREN_PORT``; out goes a block of 40 ports below Linux's ephemeral range (32768), so
 that no outgoing connection can take one. The block is remembered in the stack's home. If another
 process holds one of its ports, the next free block is taken, so stacks never share a block.
 """
@@ -17,11 +17,9 @@ from deploy.native import strays
 from deploy.native.broker import HOST
 from deploy.native.layout import DeploymentError, Layout
 
-_FIRST, _BLOCKS, _SIZE = 20_000, 600, 20
-REPLICAS = 2
-"""API replicas of a native stack."""
-PREDICTORS = 2
-"""Predictors of a native stack."""
+_FIRST, _BLOCKS, _SIZE = 20_000, 300, 40
+_METRICS = {"api": 20, "worker": 28, "trainer": 29, "predictor": 30}
+"""Where in a block the programs of a group begin; those with a number follow each other (layout.MOST)."""
 
 
 @dataclass(frozen=True)
@@ -50,21 +48,13 @@ class PortBlock:
         return self.first + 2 + number
 
     def metrics(self, program: str) -> int:
-        """/metrics, /livez and /readyz of a program."""
-        return self.first + 10 + MEASURED.index(program)
+        """/metrics, /livez and /readyz of a program. Raises KeyError for one that has none."""
+        group, _, number = program.partition("-")
+        return self.first + _METRICS[group] + int(number or 1) - 1
 
     def all(self) -> range:
         """Every port of the block."""
         return range(self.first, self.first + _SIZE)
-
-
-MEASURED = (
-    *(f"api-{number}" for number in range(1, REPLICAS + 1)),
-    "worker",
-    "trainer",
-    *(f"predictor-{number}" for number in range(1, PREDICTORS + 1)),
-)
-"""The programs that serve /metrics on a port of their own."""
 
 
 def taken(port: int, host: str = HOST) -> bool:
@@ -101,17 +91,18 @@ def choose(layout: Layout) -> PortBlock:
     Raises DeploymentError when Nginx's port is taken (with the process that holds it) or no
     block is free.
     """
-    if taken(layout.port, layout.listen):
-        raise DeploymentError(
-            f"Port {layout.port} is in use by {strays.listener(layout.port)}. "
-            f"Stop it, or choose another: WARREN_PORT={layout.port + 1} make up"
-        )
+    for name, port in (("WARREN_PORT", layout.port), ("WARREN_GRPC_PORT", layout.grpc_port)):
+        if port and taken(port, layout.listen):
+            raise DeploymentError(
+                f"Port {port} is in use by {strays.listener(port)}. "
+                f"Stop it, or choose another: {name}={port + 1} make up"
+            )
     last = remembered(layout)
     for block in ([last] if last else []) + list(candidates(layout.port)):
-        if not any(taken(port) for port in block.all()):
+        if layout.grpc_port not in block.all() and not any(taken(port) for port in block.all()):
             _file(layout).write_text(json.dumps(asdict(block)))
             return block
-    raise DeploymentError(f"No 20 free ports in a row between {_FIRST} and {_FIRST + _BLOCKS * _SIZE}.")
+    raise DeploymentError(f"No 40 free ports in a row between {_FIRST} and {_FIRST + _BLOCKS * _SIZE}.")
 
 
 def _file(layout: Layout) -> Path:

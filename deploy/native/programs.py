@@ -16,7 +16,7 @@ from pathlib import Path
 from deploy.native import credentials, nginx, strays
 from deploy.native.broker import HOST, Node, Ports
 from deploy.native.layout import Layout
-from deploy.native.ports import PREDICTORS, REPLICAS, PortBlock
+from deploy.native.ports import PortBlock
 from wire import settings, topology
 
 
@@ -24,8 +24,8 @@ from wire import settings, topology
 class Program:
     """One supervised process.
 
-    Programs of a ``group`` stop together; groups stop in falling ``order``, each after the one
-    before it is gone, so work has somewhere to go until it is finished. A process is ready when its
+    Programs stop one after another in falling ``order``, each after the one before it is gone, so
+    work has somewhere to go until it is finished; those of a ``group`` are alike. A process is ready when its
     ``ready_url`` answers 200, or something listens on its ``ready_port``; ``ports`` are for people.
     """
 
@@ -64,10 +64,10 @@ def programs(layout: Layout, block: PortBlock, tuning: Mapping[str, str]) -> lis
     """Everything that runs, in the order it starts; ``tuning`` are the user's own WARREN_ variables."""
     return [
         *_broker_programs(layout, block),
-        *(_predictor(layout, block, tuning, number) for number in range(1, PREDICTORS + 1)),
+        *(_predictor(layout, block, tuning, number) for number in range(1, layout.predictors + 1)),
         _service(layout, block, tuning, "trainer", "trainer", 40, ("-m", "trainer")),
         _service(layout, block, tuning, "worker", "worker", 50, ("-m", "api.jobs.worker")),
-        *(_replica(layout, block, tuning, number) for number in range(1, REPLICAS + 1)),
+        *(_replica(layout, block, tuning, number) for number in range(1, layout.replicas + 1)),
         _nginx(layout, block),
     ]
 
@@ -140,28 +140,32 @@ def _locations(layout: Layout, role: topology.Role) -> dict[str, str]:
     """What a role sees of the disk; the user's own settings may say otherwise."""
     signing_key, verify_key = layout.secrets / "signing.key", layout.secrets / "signing.pub"
     models = {"WARREN_PATHS__MODELS": str(layout.models), "WARREN_PATHS__VERIFY_KEY_FILE": str(verify_key)}
-    datasets = {"WARREN_PATHS__DATASETS": str(layout.datasets)}
+    tables = {
+        "WARREN_PATHS__DATASETS": str(layout.datasets),
+        "WARREN_PATHS__PREDICTIONS": str(layout.predictions),
+    }
     ledger = {"WARREN_LEDGER__URL": f"sqlite:///{layout.ledger}/ledger.sqlite3"}
     seen: dict[topology.Role, dict[str, str]] = {
-        "api": datasets | ledger,
-        "worker": datasets | ledger,
-        "trainer": datasets | models | {"WARREN_PATHS__SIGNING_KEY_FILE": str(signing_key)},
+        "api": tables | ledger,
+        "worker": tables | ledger,
+        "trainer": tables | models | {"WARREN_PATHS__SIGNING_KEY_FILE": str(signing_key)},
         "predictor": models,
     }
     return seen[role]
 
 
 def _nginx(layout: Layout, block: PortBlock) -> Program:
+    # Without a digest of its configuration: a running Nginx reads a new one without being stopped.
     return Program(
         "nginx",
         "nginx",
         70,
         nginx.command(layout),
-        {"CONFIG_DIGEST": _digest([layout.nginx_config])},
+        {},
         20,
         stop_signal="QUIT",
         ready_url=f"{layout.url}/readyz",
-        ports={"http": layout.port},
+        ports={"http": layout.port, **({"grpc": layout.grpc_port} if layout.grpc_port else {})},
     )
 
 

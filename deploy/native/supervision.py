@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -110,15 +110,34 @@ class Supervisor:
             for one in found
         ]
 
-    def update(self) -> list[str]:
-        """Apply a rewritten configuration: restart groups that changed. Returns their names."""
+    def update(self, wait_ready: Callable[[str], object], before_removal: Callable[[], object]) -> list[str]:
+        """Apply a rewritten configuration and return the names of what changed.
+
+        What is new comes first. What changed is stopped and started one process after another, each once
+        ``wait_ready`` of the one before it has returned: there is always a replica and a predictor that
+        answers. What is too much goes last, after ``before_removal``.
+        """
         [[added, changed, removed]] = self._call("reloadConfig")
-        for group in [*changed, *removed]:
-            self._call("stopProcessGroup", group, timeout_s=_STOP_TIMEOUT_S)
-            self._call("removeProcessGroup", group)
-        for group in [*added, *changed]:
-            self._call("addProcessGroup", group)
+        for name in added:
+            self._call("addProcessGroup", name)
+            wait_ready(name)
+        for name in changed:
+            self._remove(name)
+            self._call("addProcessGroup", name)
+            wait_ready(name)
+        before_removal()
+        for name in removed:
+            self._remove(name)
         return [*added, *changed, *removed]
+
+    def signal(self, name: str, number: str) -> None:
+        """Send a process a signal, such as "HUP". Raises DeploymentError when it does not run."""
+        self._call("signalProcess", f"{name}:{name}", number)
+
+    def _remove(self, name: str) -> None:
+        # A group of its own each (supervisor_config), so one process.
+        self._call("stopProcessGroup", name, timeout_s=_STOP_TIMEOUT_S)
+        self._call("removeProcessGroup", name)
 
     def restart_stopped(self) -> list[str]:
         """Start what somebody stopped, or what gave up. Returns their names."""

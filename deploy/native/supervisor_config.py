@@ -6,7 +6,6 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
-from itertools import groupby
 
 from deploy.native import strays
 from deploy.native.layout import DeploymentError, Layout
@@ -19,15 +18,9 @@ _LAUNCH = (sys.executable, "-m", "deploy.native.launch")
 
 def render(layout: Layout, programs: Iterable[Program]) -> str:
     """``supervisord.conf`` for these programs. Raises DeploymentError for a value that cannot be written."""
-    ordered = sorted(programs, key=lambda program: (program.order, program.group))
-    sections = [_supervisor(layout)]
-    for (order, group), members in groupby(ordered, key=lambda program: (program.order, program.group)):
-        same = list(members)
-        sections += [_program(layout, program) for program in same]
-        if [program.name for program in same] != [group]:
-            names = ",".join(program.name for program in same)
-            sections.append(f"[group:{group}]\nprograms = {names}\npriority = {order}\n")
-    return "\n".join(sections)
+    # Each is a group of its own, so that a changed one is replaced while its like go on.
+    ordered = sorted(programs, key=lambda program: (program.order, program.name))
+    return "\n".join([_supervisor(layout), *(_program(layout, program) for program in ordered)])
 
 
 def _supervisor(layout: Layout) -> str:

@@ -11,9 +11,7 @@ import json
 import os
 import re
 import resource
-import signal
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from typing import Any
 import orjson
 import psutil
 
-from deploy.native import commands, ports
+from deploy.native import commands, nginx, ports
 from deploy.native.layout import Layout
 from deploy.native.supervision import Supervisor
 from loadtests.capacity.model import Level
@@ -36,16 +34,15 @@ WARM_S = 1
 TABLE = models.TABLES[0]
 """The model that is asked: logistic regression on four numbers, one row."""
 
-_GROUPS = {"nginx": "nginx", "broker": "broker", "api": "replicas", "predictor": "predictors"}
+_KINDS = {"nginx": "nginx", "broker": "broker", "api": "replicas", "predictor": "predictors"}
 
 
 @dataclass
 class Stack:
-    """A running stack; ``replicas`` and ``predictors`` say how many of them take part."""
+    """A running stack, started with ``environment``."""
 
     layout: Layout
-    replicas: int = ports.REPLICAS
-    predictors: int = ports.PREDICTORS
+    environment: Mapping[str, str]
 
     @property
     def url(self) -> str:
@@ -62,16 +59,16 @@ class Stack:
 
     def cpu_s(self) -> dict[str, float]:
         """Seconds of CPU used so far, by kind of process."""
-        used = dict.fromkeys([*_GROUPS.values(), "others"], 0.0)
+        used = dict.fromkeys([*_KINDS.values(), "others"], 0.0)
         for one in Supervisor(self.layout).processes():
             if one.pid:
-                used[_GROUPS.get(one.group, "others")] += _tree_cpu_s(one.pid)
+                used[kind(one.name)] += _tree_cpu_s(one.pid)
         return used
 
     def batches(self) -> tuple[float, float]:
         """Requests and messages sent so far by all replicas."""
         totals = [0.0, 0.0]
-        for number in range(1, self.replicas + 1):
+        for number in range(1, self.layout.replicas + 1):
             address = f"http://127.0.0.1:{self.block.metrics(f'api-{number}')}/metrics"
             with urllib.request.urlopen(address, timeout=10) as answer:
                 text = answer.read().decode()
@@ -86,30 +83,30 @@ class Stack:
         rows = [line.split() for line in said.splitlines() if re.fullmatch(r"\d+\s+\d+", line.strip())]
         return sum(int(row[0]) for row in rows), sum(int(row[1]) for row in rows)
 
-    def halve(self) -> None:
-        """Go on with one replica and one predictor: stop the others, and tell Nginx."""
-        gone = f":{self.block.replica(2)}"
-        config = self.layout.nginx_config
-        config.write_text("\n".join(line for line in config.read_text().splitlines() if gone not in line) + "\n")
-        nginx = next(one for one in Supervisor(self.layout).processes() if one.name == "nginx")
-        os.kill(nginx.pid, signal.SIGHUP)
-        control = [sys.executable, "-m", "supervisor.supervisorctl", "-s", f"unix://{self.layout.supervisor_socket}"]
-        stopped = ["api:api-2", "predictor:predictor-2"]
-        subprocess.run([*control, "stop", *stopped], check=True, timeout=90, stdout=subprocess.DEVNULL)
-        self.replicas = self.predictors = 1
+    def resize(self, count: int) -> None:
+        """Start it, or go on, with so many replicas and as many predictors. Raises DeploymentError."""
+        counts = {"WARREN_REPLICAS": str(count), "WARREN_PREDICTORS": str(count)}
+        environment = {**self.environment, **counts}
+        self.layout = Layout.from_environment(environment)
+        commands.up(self.layout, environment, lambda _line: None)
+
+
+def kind(name: str) -> str:
+    """Which kind of process a program is, by its name: ``api-2`` is one of the ``replicas``."""
+    return _KINDS.get(name.partition("-")[0], "others")
 
 
 @contextlib.contextmanager
 def started(home: Path, port: int) -> Iterator[Stack]:
     """A stack in a home of its own with the model to ask. Raises DeploymentError."""
     environment = {**os.environ, "WARREN_HOME": str(home), "WARREN_PORT": str(port)}
-    layout = Layout.from_environment(environment)
+    stack = Stack(Layout.from_environment(environment), environment)
     try:
-        commands.up(layout, environment, lambda _line: None)
+        stack.resize(2)
         models.ensure(f"http://127.0.0.1:{port}", TABLE)
-        yield Stack(layout)
+        yield stack
     finally:
-        commands.down(layout, lambda _line: None)
+        commands.down(stack.layout, lambda _line: None)
 
 
 def bodies(file: Path, count: int = 1000) -> int:
@@ -132,8 +129,9 @@ def measure(stack: Stack, connections: int, file: Path, seconds: int) -> Level:
     messages = max(sent_after[1] - sent[1], 1.0)
     return Level(
         connections,
-        stack.replicas,
-        stack.predictors,
+        stack.layout.replicas,
+        1 if connections < nginx.FEW else stack.layout.replicas,
+        stack.layout.predictors,
         requests / (said["duration_us"] / 1e6),
         said["p50_us"] / 1e3,
         max(1.0, (sent_after[0] - sent[0]) / messages),

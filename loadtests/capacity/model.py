@@ -37,12 +37,13 @@ class Cost:
 class Level:
     """One measurement: what ``connections`` clients got, and microseconds of CPU per request by process.
 
-    ``batch`` is the mean number of requests in a message; ``replicas`` how many replicas there were;
-    ``foreign_cores`` how many cores somebody else used meanwhile.
+    ``batch`` is the mean number of requests in a message; ``replicas`` how many replicas there were, and
+    ``asked`` how many of them got the load; ``foreign_cores`` how many cores somebody else used meanwhile.
     """
 
     connections: int
     replicas: int
+    asked: int
     predictors: int
     requests_per_s: float
     p50_ms: float
@@ -115,21 +116,22 @@ def fit(levels: Sequence[Level]) -> dict[str, Cost]:
 
 def batch_share(levels: Sequence[Level]) -> float:
     """Which share of a replica's clients travels in one message, on average, when it is busy."""
-    return float(np.mean([level.batch * level.replicas / level.connections for level in levels]))
+    return float(np.mean([level.batch * level.asked / level.connections for level in levels]))
 
 
 def throughput(
-    costs: Mapping[str, Cost], cores: float, connections: int, replicas: int, predictors: int, share: float
+    costs: Mapping[str, Cost], cores: float, connections: int, asked: int, predictors: int, share: float
 ) -> float:
     """Requests a second that ``connections`` clients should get from one machine that they share.
 
-    Bounded by the machine's cores, and by replicas and predictors, which compute on one core each.
+    Bounded by the machine's cores, and by the replicas that are asked and the predictors, which compute
+    on one core each.
     """
-    batch = max(1.0, share * connections / replicas)
+    batch = max(1.0, share * connections / asked)
     everything_us = sum(cost.at(batch) for cost in costs.values())
     bounds = (
         cores / everything_us,
-        replicas / costs["replicas"].at(batch),
+        asked / costs["replicas"].at(batch),
         predictors / costs["predictors"].at(batch),
     )
     return 1e6 * min(bounds)

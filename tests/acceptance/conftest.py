@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.stack import Client, Stack
+from tests.acceptance.stack import FREE, Client, Stack
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--upload-mb", type=int, default=100, help="size of the large upload in the acceptance tests")
+    parser.addoption("--examples", type=int, default=4, help="generated inputs of each kind for each call of the API")
 
 
 @pytest.fixture(scope="package")
@@ -22,7 +23,7 @@ def stack() -> Iterator[Stack]:
     if url:
         yield Stack.elsewhere(url, os.environ.get("WARREN_TEST_KEY", ""))
         return
-    stack = Stack.fresh()
+    stack = Stack.fresh(WARREN_GRPC_PORT=FREE)
     try:
         stack.up()
         yield stack

@@ -22,6 +22,8 @@ from tests.rabbit import wait_until
 
 # Test processes run beside each other; each looks for ports of its own.
 FIRST_PORT = 8400 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+FREE = "any"
+"""Stands for a port that nobody uses."""
 ENDED = ("succeeded", "failed", "cancelled")
 Json = dict[str, Any]
 
@@ -53,6 +55,9 @@ class Stack:
         Path(home).chmod(0o755)
         port = next(port for port in range(FIRST_PORT, FIRST_PORT + 100) if not ports.taken(port))
         given = {"WARREN_HOME": home, "WARREN_PORT": str(port), **environment}
+        if given.get("WARREN_GRPC_PORT") == FREE:
+            above = range(port + 1, FIRST_PORT + 100)
+            given["WARREN_GRPC_PORT"] = str(next(port for port in above if not ports.taken(port)))
         return cls(Layout.from_environment(given), {**_coverage(), "PATH": os.environ["PATH"], **given})
 
     @classmethod
@@ -77,6 +82,11 @@ class Stack:
     @property
     def url(self) -> str:
         return self.running_at or f"http://127.0.0.1:{self.layout.port}"
+
+    @property
+    def grpc(self) -> str:
+        """Where gRPC is spoken."""
+        return f"127.0.0.1:{self.layout.grpc_port}"
 
     @property
     def block(self) -> PortBlock:
@@ -138,7 +148,7 @@ class Client:
         found: Json = self.call("GET", f"/jobs/{job_id}", 200)
         return found
 
-    def finished(self, job_id: str, timeout_s: float = 100) -> Json:
+    def finished(self, job_id: str, timeout_s: float = 200) -> Json:
         """The job once it has ended."""
         wait_until(lambda: self.job(job_id)["status"] in ENDED, f"job {job_id} ends", timeout_s)
         return self.job(job_id)
@@ -154,7 +164,7 @@ class Client:
         answer: Json = self.call("POST", "/predict", 200, json=body)
         return answer
 
-    def events(self, job_id: str, last_event_id: int = 0, timeout_s: float = 100) -> Iterator[Event]:
+    def events(self, job_id: str, last_event_id: int = 0, timeout_s: float = 200) -> Iterator[Event]:
         """The job's event stream, up to its end."""
         headers = {"Last-Event-ID": str(last_event_id)} if last_event_id else {}
         end = time.monotonic() + timeout_s

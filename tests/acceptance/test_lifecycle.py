@@ -5,13 +5,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from collections import Counter
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from deploy.native import commands, strays
 from deploy.native.__main__ import main
-from deploy.native.layout import DeploymentError
+from deploy.native.layout import DeploymentError, Layout
 from tests.acceptance.stack import Client, Stack
 from tests.rabbit import wait_until
 from tests.source_tree import CHECKOUT
@@ -49,6 +52,36 @@ def test_a_changed_setting_restarts_who_reads_it_and_nobody_else(own: Stack) -> 
     same = {name for name in before if before[name] == after[name]}
     assert same == {"nginx", "broker", "epmd"}
     assert own.ready()
+
+
+def test_more_and_fewer_replicas_and_predictors_while_it_is_asked(own: Stack) -> None:
+    """Nginx learns of them without being stopped, and no request of a client that keeps asking fails."""
+    answers: Counter[object] = Counter()
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.is_set():
+            try:
+                answers[httpx.get(f"{own.url}/models", timeout=20, trust_env=False).status_code] += 1
+            except httpx.HTTPError as error:
+                answers[type(error).__name__] += 1
+
+    asking = threading.Thread(target=ask)
+    nginx = own.processes()["nginx"].pid
+    asking.start()
+    try:
+        for replicas, predictors in ((4, 3), (1, 1), (2, 2)):
+            counts = {"WARREN_REPLICAS": str(replicas), "WARREN_PREDICTORS": str(predictors)}
+            layout = Layout.from_environment({**own.environment, **counts})
+            commands.up(layout, {**own.environment, **counts}, own.said.append)
+            running = [name.partition("-")[0] for name in own.processes()]
+            assert (running.count("api"), running.count("predictor")) == (replicas, predictors)
+            assert commands.status(own.layout)[0].count("\napi-") == replicas
+    finally:
+        ended.set()
+        asking.join(30)
+    assert own.processes()["nginx"].pid == nginx
+    assert {*answers} == {200}, answers
 
 
 def test_status_lists_every_process_with_its_ports(own: Stack) -> None:

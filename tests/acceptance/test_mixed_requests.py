@@ -18,12 +18,12 @@ def gauge(stack: Stack, name: str) -> list[float]:
     return [float(found) for text in texts for found in re.findall(rf"^{name} (\S+)$", text, re.MULTILINE)]
 
 
-def test_five_thousand_mixed_requests_get_their_own_and_the_right_answers(stack: Stack, client: Client) -> None:
+def test_two_thousand_mixed_requests_get_their_own_and_the_right_answers(stack: Stack, client: Client) -> None:
     """Compared with scikit-learn: several models and versions, bad rows, unknown names, clients that leave."""
-    board = run.mixed(stack.url, requests=5_000, connections=64)
+    board = run.mixed(stack.url, requests=2_000, connections=64)
     assert board.clean, str(board)
-    assert sum(board.right.values()) + board.left == 5_000
-    assert board.right["predict"] > 4_000
+    assert sum(board.right.values()) + board.left == 2_000
+    assert board.right["predict"] > 1_000
     assert board.right["bad row"] > 150
     assert board.left > 100
     held = ("warren_predict_held", "warren_http_in_flight")

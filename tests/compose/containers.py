@@ -14,7 +14,7 @@ import httpx
 
 from tests.source_tree import CHECKOUT
 
-SERVICES = ("nginx", "api", "worker", "trainer", "predictor", "rabbitmq", "postgres")
+SERVICES = ("door", "nginx", "api", "worker", "trainer", "predictor", "rabbitmq", "postgres")
 """What keeps running."""
 ONCE = ("secrets", "provision")
 """What ends by itself."""
@@ -35,7 +35,9 @@ class Compose:
     def __init__(self, project: str, port: int) -> None:
         self.project, self.port = project, port
         self.url = f"http://127.0.0.1:{port}"
-        own = {"COMPOSE_PROJECT_NAME": project, "WARREN_PORT": str(port), "DOCKER_BUILDKIT": "0"}
+        self.grpc = f"127.0.0.1:{port + 1}"
+        ports = {"WARREN_PORT": str(port), "WARREN_GRPC_PORT": str(port + 1)}
+        own = {"COMPOSE_PROJECT_NAME": project, **ports, "DOCKER_BUILDKIT": "0"}
         self._environment = {**os.environ, **own}
 
     def __call__(self, *arguments: str, timeout_s: float = 300, check: bool = True) -> str:

@@ -38,6 +38,9 @@ class Load:
     seconds: list[float] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
     last_failure: float = 0.0
+    without_retry_after: int = 0
+    right_s: list[float] = field(default_factory=list)
+    refused_s: list[float] = field(default_factory=list)
 
     def __enter__(self) -> Load:
         self._end = threading.Event()
@@ -81,7 +84,10 @@ class Load:
         self.seconds.append(time.monotonic() - begun)
         if answer.status_code == 200 and answer.json()["predictions"] == ["setosa"]:
             self.answered += 1
+            self.right_s.append(self.seconds[-1])
         elif answer.status_code in (429, 503):
+            self.refused_s.append(self.seconds[-1])
+            self.without_retry_after += "retry-after" not in answer.headers
             self._failed(self.refused, f"{answer.status_code} {answer.json().get('code')}")
         else:
             self._failed(self.broken, f"{answer.status_code} {answer.text[:200]}")
@@ -113,16 +119,29 @@ class Load:
             time.sleep(0.2)
 
     def quantile_s(self, share: float) -> float:
-        return sorted(self.seconds)[min(len(self.seconds) - 1, int(share * len(self.seconds)))]
+        return _quantile(self.seconds, share)
+
+    def right_quantile_s(self, share: float) -> float:
+        """Of the answers that predict."""
+        return _quantile(self.right_s, share)
+
+    def refused_quantile_s(self, share: float) -> float:
+        """Of the answers that refuse."""
+        return _quantile(self.refused_s, share)
 
     def account(self) -> str:
         """One line for a report."""
         refused, broken = dict(Counter(self.refused)), dict(Counter(self.broken).most_common(5))
         return (
-            f"{self.sent} predictions, {self.answered} right, refused {refused}, broken {broken}, "
+            f"{self.sent} predictions, {self.answered} right, refused {refused}"
+            f" (9 of 10 within {self.refused_quantile_s(0.9) * 1000:.0f} ms), broken {broken}, "
             f"p50 {self.quantile_s(0.5) * 1000:.0f} ms, p99 {self.quantile_s(0.99) * 1000:.0f} ms, "
             f"longest {max(self.seconds) * 1000:.0f} ms, {len(self.jobs)} trainings accepted"
         )
+
+
+def _quantile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else 0.0
 
 
 def every_job_made_one_version(client: Client, jobs: list[str], timeout_s: float = 120) -> None:

@@ -58,12 +58,12 @@ def test_every_container_has_limits_and_enough_time_to_end(compose: Compose) -> 
             assert host["CapDrop"] == ["ALL"], service
             assert host["ReadonlyRootfs"], service
             assert not host["Privileged"], service
-    for service in ("api", "worker", "trainer", "predictor"):
+    for service in ("door", "nginx", "api", "worker", "trainer", "predictor"):
         [container, *_] = compose.containers(service)
         assert compose.inspect(container)["Config"]["StopTimeout"] > 30, "longer than the drain"
 
 
-def test_only_nginx_is_published_and_on_loopback(compose: Compose) -> None:
+def test_only_the_door_of_nginx_is_published_and_on_loopback(compose: Compose) -> None:
     published = {
         service: [
             (binding["HostIp"], binding["HostPort"])
@@ -73,13 +73,14 @@ def test_only_nginx_is_published_and_on_loopback(compose: Compose) -> None:
         ]
         for service in SERVICES
     }
-    assert published.pop("nginx") == [("127.0.0.1", str(compose.port))]
+    assert sorted(published.pop("door")) == [("127.0.0.1", str(compose.port)), ("127.0.0.1", str(compose.port + 1))]
     assert not any(published.values())
 
 
 def test_a_service_reaches_only_whom_it_needs(compose: Compose) -> None:
     for service, wanted in {
-        "nginx": {"public", "edge"},
+        "door": {"public"},
+        "nginx": {"edge"},
         "api": {"edge", "broker", "database"},
         "worker": {"broker", "database"},
         "trainer": {"broker"},
@@ -105,9 +106,11 @@ def test_volumes_are_mounted_where_they_are_needed_and_read_only_where_that_is_e
             if mount["Type"] == "volume"
         }
 
-    assert mounts("api") == {"datasets": True, "api-secrets": False}
-    assert mounts("worker") == {"datasets": True, "worker-secrets": False}
-    assert mounts("trainer") == {"datasets": False, "models": True, "trainer-secrets": False}
+    assert mounts("door") == {"door": True}
+    assert mounts("nginx") == {"door": False}
+    assert mounts("api") == {"datasets": True, "predictions": False, "api-secrets": False}
+    assert mounts("worker") == {"datasets": True, "predictions": True, "worker-secrets": False}
+    assert mounts("trainer") == {"datasets": False, "predictions": True, "models": True, "trainer-secrets": False}
     assert mounts("predictor") == {"models": False, "predictor-secrets": False}
     assert mounts("rabbitmq") == {"rabbitmq": True, "rabbitmq-secrets": False}
     assert mounts("postgres") == {"postgres": True, "postgres-secrets": False}

@@ -46,6 +46,14 @@ MESSAGES: tuple[messages.Message, ...] = (
             "send numbers without quotes",
         )
     ),
+    messages.Examine(),
+    messages.Examined(
+        process="node-1-4711-ab12cd34",
+        at_ms=1795600800000,
+        build="3fa9c1d27b",
+        volume=messages.VolumeState(readable=True, writable=False, free_bytes=80_000_000_000, size_bytes=10**11),
+        libraries={"python": "3.11.7", "numpy": "2.4.6"},
+    ),
     messages.InspectRequest(dataset_id="9f86d081884c7d659a2feaa0c55ad015", request_id="req-1"),
     messages.DatasetProfile(
         rows=1000,
@@ -53,6 +61,31 @@ MESSAGES: tuple[messages.Message, ...] = (
             messages.ColumnProfile(name="age", type="number", missing=3, distinct=80),
             messages.ColumnProfile(name="note", type="text", missing=0, distinct=messages.MoreThan(1000)),
         ),
+    ),
+    messages.ReadRows(
+        job_id="0b0c",
+        draft="0b0c8f1e6f1d4a0c9b4f0a5e6d7c8b9a-1",
+        dataset_id="9f86d081884c7d659a2feaa0c55ad015",
+        features={"columns": [{"name": "age", "type": "number"}], "ignored": [], "format": 1},
+        carried=("customer",),
+        block_rows=500,
+        block_bytes=65536,
+    ),
+    messages.RowsRead(job_id="0b0c", rows=1000, refused=2, carried=(messages.OutputColumn("customer", "text"),)),
+    messages.WriteParquet(
+        job_id="0b0c",
+        draft="0b0c8f1e6f1d4a0c9b4f0a5e6d7c8b9a-1",
+        columns=(messages.OutputColumn("prediction", "number"), messages.OutputColumn("error", "text")),
+    ),
+    messages.ParquetWritten(job_id="0b0c", size_bytes=123456),
+    messages.BatchDead(
+        job_id="0b0c",
+        owner="ada",
+        model="churn",
+        dataset_id="9f86d081884c7d659a2feaa0c55ad015",
+        attempts=3,
+        error=errors.ErrorBody("internal_error", "The predictors fell silent."),
+        request={"model": "churn", "version": 12},
     ),
     messages.SetAlias(model="churn", alias="champion", version=12, expected=11, by="ada"),
     messages.DeleteAlias(model="churn", alias="shadow", by="ada"),
@@ -121,5 +154,44 @@ REPLY = frames.ReplyHeader(
         frames.ReplyItem(size_bytes=17, rows=1),
         frames.ReplyItem(error=errors.ErrorBody("bad_input", "The input has the wrong shape or meaning.")),
     ),
+)
+"""The header of its answer."""
+
+ENCODED_BATCH = frames.BatchHeader(
+    model="churn",
+    version=12,
+    items=(
+        frames.BatchItem(
+            size_bytes=80,
+            remaining_ms=1990,
+            encoding="tensors",
+            probabilities=True,
+            request_id="req-1",
+            tensors=(
+                frames.Tensor("age", "FP64", (5,), 40, "raw"),
+                frames.Tensor("city", "BYTES", (5, 1), 40),
+            ),
+            outputs=(frames.Wanted("predict"), frames.Wanted("predict_proba", "raw")),
+        ),
+    ),
+    schema=frames.SCHEMA_ENCODINGS,
+)
+"""The header of a batch whose requests came in another encoding than JSON rows."""
+
+ENCODED_REPLY = frames.ReplyHeader(
+    version=12,
+    inference_us=310,
+    queue_us=120,
+    items=(
+        frames.ReplyItem(
+            size_bytes=91,
+            rows=5,
+            outputs=(
+                frames.Output("predict", "INT64", (5,), 11),
+                frames.Output("predict_proba", "FP64", (5, 2), 80),
+            ),
+        ),
+    ),
+    schema=frames.SCHEMA_ENCODINGS,
 )
 """The header of its answer."""

@@ -15,12 +15,17 @@ from tests.contract import examples
 from wire import errors, frames, messages
 
 GOLDEN = Path(__file__).parent / "golden"
-HEADERS = [(frames.BATCH_TYPE, examples.BATCH), (frames.REPLY_TYPE, examples.REPLY)]
+HEADERS = [
+    (frames.BATCH_TYPE, 1, examples.BATCH),
+    (frames.REPLY_TYPE, 1, examples.REPLY),
+    (frames.BATCH_TYPE, 2, examples.ENCODED_BATCH),
+    (frames.REPLY_TYPE, 2, examples.ENCODED_REPLY),
+]
 
 
-def golden(kind: str) -> bytes:
+def golden(kind: str, schema: int = messages.SCHEMA) -> bytes:
     """The body as it travels; the files are indented for people."""
-    text = (GOLDEN / f"{kind}.v{messages.SCHEMA}.json").read_text()
+    text = (GOLDEN / f"{kind}.v{schema}.json").read_text()
     return json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -38,8 +43,9 @@ def test_every_message_has_an_example_and_a_type_of_its_own() -> None:
 
 
 def test_every_golden_file_belongs_to_a_message() -> None:
-    expected = {named(example) for example in examples.MESSAGES} | {kind for kind, _ in HEADERS}
-    assert {file.name for file in GOLDEN.iterdir()} == {f"{kind}.v{messages.SCHEMA}.json" for kind in expected}
+    expected = {f"{named(example)}.v{messages.SCHEMA}.json" for example in examples.MESSAGES}
+    expected |= {f"{kind}.v{schema}.json" for kind, schema, _ in HEADERS}
+    assert {file.name for file in GOLDEN.iterdir()} == expected
 
 
 @pytest.mark.parametrize("example", examples.MESSAGES, ids=named)
@@ -65,7 +71,15 @@ class TestMessages:
             type(example).decode(body)
 
 
-@pytest.mark.parametrize(("kind", "header"), HEADERS, ids=[kind for kind, _ in HEADERS])
-def test_the_header_of_a_frame_is_written_as_the_golden_file_says(kind: str, header: msgspec.Struct) -> None:
-    assert msgspec.json.encode(header) == golden(kind)
-    assert msgspec.json.decode(golden(kind), type=type(header)) == header
+@pytest.mark.parametrize(("kind", "schema", "header"), HEADERS)
+def test_the_header_of_a_frame_is_written_as_the_golden_file_says(
+    kind: str, schema: int, header: msgspec.Struct
+) -> None:
+    assert msgspec.json.encode(header) == golden(kind, schema)
+    assert msgspec.json.decode(golden(kind, schema), type=type(header)) == header
+
+
+def test_a_peer_that_knows_only_the_first_schema_refuses_the_second() -> None:
+    """Whoever cannot read an encoding must not answer as if it were rows in JSON."""
+    assert json.loads(golden(frames.BATCH_TYPE, 2))["schema"] == 2
+    assert "schema" not in json.loads(golden(frames.BATCH_TYPE, 1))

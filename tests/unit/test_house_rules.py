@@ -64,12 +64,16 @@ def test_lock_files_pin_hashes_and_name_no_place() -> None:
 
 def test_a_deployment_runs_what_the_tests_ran_with() -> None:
     tested = _pins("dev.txt")
-    for name in ("native.txt", "api.txt", "trainer.txt", "predictor.txt"):
+    for name in ("native.txt", "api.txt", "trainer.txt", "predictor.txt", "client.txt"):
         assert _pins(name).items() <= tested.items(), name
 
 
 def test_the_replica_image_has_no_numerical_library() -> None:
     assert not {"numpy", "pandas", "scikit-learn", "onnxruntime"} & _pins("api.txt").keys()
+
+
+def test_the_client_brings_nothing_of_the_services() -> None:
+    assert not {"pika", "pydantic", "fastapi", "celery", "sqlalchemy", "numpy", "pandas"} & _pins("client.txt").keys()
 
 
 def test_the_example_of_the_readme_is_there() -> None:

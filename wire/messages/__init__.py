@@ -23,6 +23,7 @@ from wire.messages.changes import (
 )
 from wire.messages.datasets import ColumnProfile, DatasetProfile, InspectRequest, MoreThan
 from wire.messages.envelope import SCHEMA, Failure, Message
+from wire.messages.examining import Examine, Examined, VolumeState
 from wire.messages.reads import (
     AliasSummary,
     FilePiece,
@@ -35,6 +36,15 @@ from wire.messages.reads import (
     ReadFile,
     VersionDetail,
     VersionSummary,
+)
+from wire.messages.tables import (
+    BatchDead,
+    OutputColumn,
+    OutputType,
+    ParquetWritten,
+    ReadRows,
+    RowsRead,
+    WriteParquet,
 )
 from wire.messages.training import (
     DatasetRef,
@@ -52,6 +62,7 @@ __all__ = [
     "SCHEMA",
     "AliasState",
     "AliasSummary",
+    "BatchDead",
     "ColumnProfile",
     "DatasetProfile",
     "DatasetRef",
@@ -59,6 +70,8 @@ __all__ = [
     "DeleteModel",
     "DeleteVersion",
     "Deleted",
+    "Examine",
+    "Examined",
     "Failure",
     "FilePiece",
     "ForgetVersion",
@@ -73,11 +86,16 @@ __all__ = [
     "ModelList",
     "ModelSummary",
     "MoreThan",
+    "OutputColumn",
+    "OutputType",
+    "ParquetWritten",
     "PredictorAlive",
     "PredictorGone",
     "Promote",
     "ReadFile",
+    "ReadRows",
     "Rollback",
+    "RowsRead",
     "Search",
     "SetAlias",
     "Settle",
@@ -90,4 +108,6 @@ __all__ = [
     "VersionDetail",
     "VersionLoaded",
     "VersionSummary",
+    "VolumeState",
+    "WriteParquet",
 ]

@@ -91,7 +91,7 @@ class TrainDone(Message, frozen=True, kw_only=True):
 
 
 class StopTraining(Message, frozen=True, kw_only=True):
-    """Worker to every trainer: kill the child of this job, if it is yours."""
+    """Worker to every trainer: kill what runs for this job, if it is yours."""
 
     TYPE: ClassVar[str] = "train.stop"
     job_id: str

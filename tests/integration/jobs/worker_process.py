@@ -24,12 +24,12 @@ class WorkerProcess:
     def __init__(self, config: settings.Settings, home: Path, **environment: str) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.log = home / f"worker-{len(list(home.glob('worker-*')))}.log"
-        variables = _variables(config.model_dump(mode="json"), "WARREN")
+        own = variables(config.model_dump(mode="json"), "WARREN")
         with self.log.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "api.jobs.worker"],
                 cwd=ROOT,
-                env={**os.environ, **variables, **environment},
+                env={**os.environ, **own, **environment},
                 stderr=stderr,
                 stdout=subprocess.DEVNULL,
             )
@@ -76,13 +76,13 @@ class WorkerProcess:
                 self.process.kill()
 
 
-def _variables(tree: dict[str, Any], prefix: str) -> dict[str, str]:
+def variables(tree: dict[str, Any], prefix: str) -> dict[str, str]:
     found: dict[str, str] = {}
     separator = "_" if prefix == "WARREN" else "__"
     for name, value in tree.items():
         key = f"{prefix}{separator}{name.upper()}"
         if isinstance(value, dict):
-            found |= _variables(value, key)
+            found |= variables(value, key)
         elif value is not None:
             found[key] = str(value)
     return found

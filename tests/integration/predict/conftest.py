@@ -78,12 +78,13 @@ OpenReplica = Callable[..., AbstractAsyncContextManager[Replica]]
 
 @pytest.fixture
 def open_replica(broker: settings.Broker, tmp_path: Path) -> OpenReplica:
-    """Opens a replica of this test's broker; keywords are settings of the prediction path."""
+    """Opens a replica of this test's broker; keywords are settings of the prediction path, and ``api``."""
 
     @asynccontextmanager
-    async def opened(**predict: Any) -> AsyncIterator[Replica]:
+    async def opened(api: settings.Api | None = None, **predict: Any) -> AsyncIterator[Replica]:
         config = settings.Settings(
             broker=broker,
+            api=api or settings.Api(),
             ledger=settings.Ledger(url=f"sqlite:///{tmp_path}/ledger.sqlite3"),
             predict=settings.Predict(**predict),
         )

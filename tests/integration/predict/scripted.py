@@ -6,13 +6,15 @@ Rows are arrays. The first cell of a request's first row may be a word:
 * ``crash``: the process ends, as a poisonous row would end it;
 * ``nap``: half a second of computing.
 
-Anything else is answered with the sum of each row, so every answer can be told from every other.
+Anything else is answered with the sum of each row, so every answer can be told from every other; a
+tensor's data has to be nested JSON, or raw FP64.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import struct
 import sys
 import threading
 import time
@@ -48,7 +50,7 @@ class ScriptedPredictor:
 
     def handle(self, request: Request) -> messages.Message | None:
         header, blobs = frames.decode_batch(request.body)
-        rows = [json.loads(bytes(blob)) for blob in blobs]
+        rows = [_rows(item, bytes(blob)) for item, blob in zip(header.items, blobs, strict=True)]
         if request.redelivered:
             self._reply(request, frames.ReplyHeader(error=errors.RetryAlone().to_body()), [])
             return None
@@ -62,7 +64,8 @@ class ScriptedPredictor:
         answered = [self._one(one, item) for one, item in zip(rows, header.items, strict=True)]
         blobs_out = [blob for _, blob in answered]
         items = tuple(item for item, _ in answered)
-        self._reply(request, frames.ReplyHeader(items, VERSION, inference_us=1500, queue_us=500), blobs_out)
+        reply = frames.ReplyHeader(items, VERSION, inference_us=1500, queue_us=500, schema=header.schema)
+        self._reply(request, reply, blobs_out)
         return None
 
     def _one(self, rows: list[list[Any]], item: frames.BatchItem) -> tuple[frames.ReplyItem, bytes]:
@@ -76,6 +79,11 @@ class ScriptedPredictor:
             time.sleep(0.5)
             encoded = b'"predictions":[0.5]'
             return frames.ReplyItem(len(encoded), 1), encoded
+        if item.outputs:
+            sums, raw = [sum(row) for row in rows], item.outputs[0].form == "raw"
+            data = struct.pack(f"<{len(sums)}q", *map(int, sums)) if raw else json.dumps(sums).encode()
+            outputs = (frames.Output("predict", "INT64", (len(rows),), len(data)),)
+            return frames.ReplyItem(len(data), len(rows), outputs=outputs), data
         members = '"predictions":' + json.dumps([sum(row) for row in rows])
         if item.probabilities:
             members += ',"probabilities":' + json.dumps([[0.25, 0.75] for _ in rows])
@@ -85,6 +93,14 @@ class ScriptedPredictor:
     @staticmethod
     def _reply(request: Request, header: frames.ReplyHeader, blobs: Sequence[bytes]) -> None:
         request.reply_raw(frames.encode(header, blobs), frames.REPLY_TYPE)
+
+
+def _rows(item: frames.BatchItem, blob: bytes) -> list[list[Any]]:
+    if not item.tensors or item.tensors[0].form == "json":
+        rows: list[list[Any]] = json.loads(blob)
+        return rows
+    count, width = item.tensors[0].shape
+    return [list(struct.unpack_from(f"<{width}d", blob, 8 * width * at)) for at in range(count)]
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -187,6 +187,30 @@ async def test_beyond_the_bound_on_waiting_requests_the_answer_is_429(
     assert 1 <= int(refused.headers["retry-after"]) <= 3
 
 
+async def test_who_would_be_too_late_is_refused_at_once_and_who_has_time_waits(
+    open_replica: OpenReplica, predictor: ScriptedPredictor
+) -> None:
+    async with open_replica(deadline_ms=30_000) as replica:
+        predictor.gate.clear()
+        under_way = asyncio.create_task(replica.predict([[1]]))
+        await seen(predictor)
+        waiting = asyncio.create_task(replica.predict([[2]]))
+        await held(replica, 2)
+
+        async def refused() -> bool:
+            answer = await replica.predict([[3]], timeout_ms=100)
+            assert answer.status_code in (429, 504)
+            return answer.status_code == 429
+
+        await until(refused, "somebody waits for too much of 100 ms")
+        patient = asyncio.create_task(replica.predict([[4]]))
+        other = asyncio.create_task(replica.predict([[5]], "another", timeout_ms=5_000))
+        await held(replica, 4)
+        predictor.gate.set()
+        answers = await asyncio.gather(under_way, waiting, patient, other)
+    assert [answer.status_code for answer in answers] == [200] * 4
+
+
 async def test_after_everything_is_answered_nothing_is_left(
     open_replica: OpenReplica, predictor: ScriptedPredictor
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import time
@@ -10,18 +11,21 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 
 from api import metrics
+from api.predict import patience
+from api.predict.coalescer import MOST_COPIES
 from tests.integration.predict.conftest import OpenReplica, PredictorProcess, Replica, until
 from tests.integration.predict.scripted import ScriptedPredictor
 from tests.integration.predict.test_batching import held, seen
 from tests.rabbit import Rabbit
-from wire import settings, telemetry, topology
+from wire import settings, tallies, topology
 
 StartProcess = Callable[..., PredictorProcess]
 
 
-def counted(counter: telemetry.Counter) -> float:
+def counted(counter: tallies.Counter) -> float:
     return sum(sample.value for metric in counter.collect() for sample in metric.samples if "_total" in sample.name)
 
 
@@ -139,6 +143,41 @@ async def test_a_frozen_predictor_is_hidden_by_a_second_copy(
     assert [answer.json().get("predictions") for answer in answers] == [[number] for number in range(12)]
     # Prefetch 2: the frozen one is given two batches and no more.
     assert 1 <= counted(metrics.hedges) - hedges <= 2
+
+
+async def test_a_copy_that_meets_the_same_frozen_predictor_is_followed_by_another(
+    open_replica: OpenReplica, start_process: StartProcess
+) -> None:
+    """It holds both of the places it has; the third copy is for whoever comes."""
+    hedges = counted(metrics.hedges)
+    async with open_replica(deadline_ms=20_000) as replica:
+        frozen = start_process()
+        await consumers(replica, 1)
+        os.kill(frozen.process.pid, signal.SIGSTOP)
+        asking = asyncio.create_task(replica.predict([[5]]))
+        await until(lambda: _holds(counted(metrics.hedges) - hedges >= 2), "two copies were sent after the first")
+        start_process()
+        assert (await asking).json()["predictions"] == [5]
+    assert counted(metrics.hedges) - hedges <= MOST_COPIES - 1
+
+
+async def test_a_copy_that_the_budget_refuses_is_sent_when_it_allows_one(
+    open_replica: OpenReplica, start_process: StartProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = counted(metrics.hedges_refused)
+    allows = itertools.chain((False, False), itertools.repeat(True))
+    monkeypatch.setattr(patience.Budget, "spend", lambda _: next(allows))
+    async with open_replica(deadline_ms=10_000) as replica:
+        frozen, _healthy = start_process(), start_process()
+        await consumers(replica, 2)
+        os.kill(frozen.process.pid, signal.SIGSTOP)
+        answers = [await replica.predict([[number]]) for number in range(12)]
+    assert [answer.json().get("predictions") for answer in answers] == [[number] for number in range(12)]
+    assert counted(metrics.hedges_refused) - refused == 2
+
+
+async def _holds(value: bool) -> bool:
+    return value
 
 
 async def test_each_request_has_its_own_deadline_within_a_batch(

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
@@ -162,6 +163,19 @@ async def test_a_refused_body_leaves_the_connection_usable(
         finally:
             door.replica.app.predictions.body_bytes = limit
         assert door.replica.app.predictions.receiving_bytes == 0
+
+
+@pytest.mark.parametrize("model", ["m", "missing"])
+@pytest.mark.parametrize("rows", [1, 200_000], ids=["few", "many"])
+async def test_broken_rows_are_named_as_such_whatever_a_predictor_says_of_them(
+    open_replica: OpenReplica, predictor: ScriptedPredictor, tmp_path: Path, model: str, rows: int
+) -> None:
+    body = b'{"model":"%b","instances":[[%b1,]]}' % (model.encode(), b"1," * rows)
+    async with opened(open_replica, tmp_path) as door, door.connected() as client:
+        status, _, told = await client.ask(request(1, body=body))
+        assert (status, told["code"], told["detail"]) == (400, "malformed_body", "The body is not JSON.")
+        assert (await client.ask(request(8)))[2]["predictions"] == [8]
+        assert not door.replica.held
 
 
 async def test_a_client_that_leaves_gives_its_place_free(

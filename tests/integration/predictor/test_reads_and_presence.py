@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -13,7 +15,7 @@ from model_store import aliases
 from predictor.service import PredictorService
 from tests.rabbit import wait_until
 from tests.unit.predictor.artefacts import Shelf, classifier, regression
-from wire import errors, messages, settings, topology
+from wire import build, errors, messages, settings, topology
 from wire.async_client import AsyncRpcClient
 from wire.deadlines import Deadline
 from wire.server import Request, RpcServer
@@ -154,3 +156,17 @@ def test_a_predictor_is_ready_when_it_serves_and_sees_the_volume(shelf: Shelf, s
     assert "models" in answer.json()["reasons"]
     service.stop(5)
     assert "broker" in service.lacking()
+
+
+async def test_a_predictor_tells_how_it_is(
+    service: PredictorService, client: AsyncRpcClient, config: settings.Settings
+) -> None:
+    ask = partial(client.call, topology.MODELS, messages.Examine(), messages.Examined)
+    told = await ask(deadline=Deadline.after(TEN_S))
+    assert (told.process, told.build) == (service.predictor_id, build.BUILD)
+    assert told.volume.readable
+    assert 0 < told.volume.free_bytes <= told.volume.size_bytes
+    assert {"python", "numpy", "onnxruntime"} <= told.libraries.keys()
+    shutil.rmtree(config.paths.models)
+    told = await ask(deadline=Deadline.after(TEN_S))
+    assert told.volume == messages.VolumeState(readable=False, writable=False, free_bytes=0, size_bytes=0)

@@ -12,7 +12,7 @@ from model_store.volume import Volume
 from tests.integration.trainer.peers import WAIT_S, Predictor, Worker, champion, publish
 from tests.rabbit import Rabbit, wait_until
 from trainer.service import TrainerService
-from wire import errors, messages, replies, settings, topology
+from wire import build, errors, messages, replies, settings, topology
 
 Start = Callable[..., TrainerService]
 
@@ -186,3 +186,14 @@ def test_of_many_trainers_one_makes_the_changes_and_another_takes_over(
 
     assert set_alias(worker, 2).version == 2
     assert champion(volume) == 2
+
+
+def test_the_trainer_in_charge_tells_how_it_and_the_volume_are(
+    trainer: TrainerService, worker: Worker, config: settings.Settings
+) -> None:
+    told = worker.change(messages.Examine(), messages.Examined)
+    assert (told.build, told.volume.readable, told.volume.writable) == (build.BUILD, True, True)
+    assert 0 < told.volume.free_bytes <= told.volume.size_bytes
+    config.paths.models.rename(config.paths.models.with_name("elsewhere"))
+    told = worker.change(messages.Examine(), messages.Examined)
+    assert told.volume == messages.VolumeState(readable=False, writable=False, free_bytes=0, size_bytes=0)

@@ -27,7 +27,7 @@ Start = Callable[..., TrainerService]
 RUN = """
 import sys
 from trainer import __main__, service
-service.TrainerService.__init__.__defaults__ = (tuple(sys.argv[1:]), service.PROFILE_COMMAND)
+service.TrainerService.__init__.__defaults__ = (tuple(sys.argv[1:]), service.PROFILE_COMMAND, service.TABLE_COMMAND)
 sys.exit(__main__.main())
 """
 

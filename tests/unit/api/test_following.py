@@ -19,6 +19,8 @@ from api.jobs.enqueueing import Enqueuer
 from api.jobs.leases import LeaseKeeper
 from api.jobs.task import JobTask, LedgerGone
 from api.ledger import Ledger, rows
+from api.offline.attempt import Attempts
+from api.offline.folder import OutputFolder
 from tests.integration.jobs.trainer_double import TrainerDouble
 from tests.jobs import new_job
 from tests.rabbit import wait_until
@@ -40,7 +42,19 @@ class Shop:
         self.keeper = LeaseKeeper(self.ledger.leases, 0.0)
         config = settings.Train(silence_s=0.3, attempts=3, warm_wait_s=0.1)
         enqueuer = Enqueuer(make_app(self.broker.settings), self.rpc, self.ledger)
-        self.task = JobTask(config, self.ledger, self.rpc, enqueuer, self.keeper, name="w1", stopping=self.stopping)
+        offline = Attempts(
+            settings.Settings(train=config), self.rpc, self.ledger.leases, OutputFolder(home / "outputs"), self.stopping
+        )
+        self.task = JobTask(
+            config,
+            self.ledger,
+            self.rpc,
+            enqueuer,
+            self.keeper,
+            offline=offline,
+            name="w1",
+            stopping=self.stopping,
+        )
         self.acknowledged: list[str] = []
         self._threads: list[threading.Thread] = []
         self._trainers: list[TrainerDouble] = []

@@ -6,14 +6,16 @@ from functools import partial
 from typing import Any
 
 import pytest
+from alembic import command
+from sqlalchemy import text
 
 from api.keys import making
 from api.keys.callers import LOCAL
-from api.ledger import Ledger, rows
+from api.ledger import Ledger, migrating, rows
 from api.ledger.database import now_ms
 from api.ledger.keys import LIVE_PER_OWNER
 from tests.jobs import all_at_once
-from wire import errors
+from wire import errors, settings
 
 DAY_MS = 86_400_000
 
@@ -38,6 +40,32 @@ def test_a_key_is_kept_as_its_hash(ledger: Ledger) -> None:
     secret = text.split("_", 2)[2]
     assert secret not in repr(found)
     assert secret not in repr(ledger.audit.page(before=None, limit=10))
+
+
+def test_keys_of_before_there_were_rates_have_none(ledger_config: settings.Ledger) -> None:
+    ledger = Ledger(ledger_config)
+    database = ledger._database
+    config = migrating._config()
+    with database.serialised("warren.migrate") as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        values = "'aaaaaaaa', '00', 'ann', 'train', 1, 9999999999999"
+        columns = "prefix, digest, owner, scopes, created_ms, expires_ms"
+        connection.execute(text(f"INSERT INTO keys ({columns}) VALUES ({values})"))
+    ledger.migrate()
+    made, _ = making.create(ledger, making.Wanted("bob", frozenset({"train"}), 1, rate_per_s=0.25), LOCAL)
+    assert {key.owner: key.rate_per_s for key in ledger.keys.live()} == {"ann": None, "bob": 0.25}
+    assert made.rate_per_s == 0.25
+    with database.serialised("warren.migrate") as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0002")
+    ledger.close()
+
+
+@pytest.mark.parametrize("rate_per_s", [0, -1, float("nan"), float("inf"), 100_001])
+def test_a_rate_is_a_number_of_calls(ledger: Ledger, rate_per_s: float) -> None:
+    with pytest.raises(errors.BadInput, match="calls a second"):
+        making.create(ledger, making.Wanted("ann", frozenset({"train"}), 1, rate_per_s), LOCAL)
 
 
 def test_an_owner_has_two_live_keys_at_most(ledger: Ledger) -> None:

@@ -17,6 +17,7 @@ from api.jobs.enqueueing import Enqueuer
 from api.jobs.repeating import Repeating
 from api.jobs.sweeping import Describer, Sweeper
 from api.ledger import Ledger
+from api.offline.folder import OutputFolder
 from tests.integration.jobs.trainer_double import TrainerDouble
 from tests.jobs import new_dataset, new_job
 from tests.rabbit import wait_until
@@ -117,7 +118,7 @@ def test_sweep_removes_what_nobody_owns_and_keeps_the_rest(lite: Ledger, tmp_pat
     os.utime(forgotten, (1, 1))
     job = lite.jobs.accept(new_job(), queued_limit=9)
     lite.jobs.request_cancel(job.job_id, owner=None)
-    sweeper = Sweeper(lite, folder, settings.Retention(jobs_days=1e-9))
+    sweeper = Sweeper(lite, folder, OutputFolder(tmp_path / "outputs"), settings.Retention(jobs_days=1e-9))
     wait_until(lambda: (sweeper.sweep(), job.job_id not in _jobs(lite))[1], "the job is forgotten")
     assert folder.ids() == [used]
     assert (forgotten.exists(), fresh.exists()) == (False, True)
@@ -128,7 +129,8 @@ def _jobs(ledger: Ledger) -> list[str]:
 
 
 def test_sweep_of_a_folder_that_is_not_there_is_harmless(lite: Ledger, tmp_path: Path) -> None:
-    Sweeper(lite, DatasetFolder(tmp_path / "none"), settings.Retention()).sweep()
+    none = tmp_path / "none"
+    Sweeper(lite, DatasetFolder(none), OutputFolder(none), settings.Retention()).sweep()
 
 
 def test_same_content_put_twice_is_one_file(tmp_path: Path) -> None:

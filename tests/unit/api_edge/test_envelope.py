@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -9,6 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.predict import envelope
+from tables import rows
+from tables.columns import Column
+from tables.errors import NotJson, RowErrors, TooManyRows
+from tables.schema import Schema
 from wire import errors
 
 
@@ -117,3 +122,72 @@ def test_any_rows_pass_unchanged(rows: object, ascii_only: bool) -> None:
 def test_no_bytes_raise_anything_else(raw: bytes) -> None:
     with pytest.raises((errors.MalformedBody, errors.BadInput)):
         envelope.read(raw, 10)
+
+
+USUAL = [
+    b'{"model":"m","instances":[[1,2.5],[3,-4e5]]}',
+    b'{"instances" : [ [1, null] ] , "version": 3, "model": "m"}',
+    b'{"model":"m","probabilities":true,"version":"beta","instances":[{"a":1,"b":"x [ ] { } y"}]}\n',
+    '{"model":"m","instances":[{"a":"Zürich"}]}'.encode(),
+]
+
+
+@pytest.mark.parametrize("raw", USUAL)
+def test_a_glance_gives_what_reading_gives(raw: bytes) -> None:
+    assert envelope.glance(raw, 10) == envelope.read(raw, 10)
+
+
+UNUSUAL = [
+    *(raw for raw, _ in WRONG),
+    b'{"model":"m","model":"m","instances":[[1]]}',
+    b'{"model":"m","instances":[["\\ud800"]]}',
+    b'{"model":"m","instances":[[1]]',
+    b'{"model":"m","instances":[[1]]}' + b" " * 2_000,
+    b" " * 2_000 + b'{"model":"m","instances":[[1]]}',
+    b'{"model":"m","instances":[[1]]}x',
+    b'{"model":"m","instances":[',
+    json.dumps({"model": "m", "instances": [[1]] * 11}).encode(),
+]
+
+
+@pytest.mark.parametrize("raw", UNUSUAL, ids=lambda raw: repr(raw[:60]))
+def test_a_glance_leaves_what_is_unusual_to_reading(raw: bytes) -> None:
+    assert envelope.glance(raw, 10) is None
+
+
+NUMBERS = Schema((Column("a", "number"), Column("b", "number")))
+MIXED = Schema((Column("a", "number"), Column("b", "text")))
+
+
+def _is_told_the_same(raw: bytes) -> None:
+    """Whichever way a body goes, the rows are the same, or both ends refuse it."""
+    seen = envelope.glance(raw, 10)
+    if seen is None:
+        return
+    with contextlib.suppress(errors.WarrenError):
+        assert seen == envelope.read(raw, 10)
+        return
+    for schema in (NUMBERS, MIXED):
+        with pytest.raises((NotJson, RowErrors, TooManyRows)):
+            rows.decode_json(seen.instances, schema, max_rows=10)
+
+
+@pytest.mark.parametrize("raw", NOT_JSON, ids=lambda raw: repr(raw[:60]))
+def test_what_a_glance_lets_pass_wrongly_a_predictor_refuses(raw: bytes) -> None:
+    _is_told_the_same(raw)
+
+
+PIECES = st.sampled_from(
+    [*(bytes([one]) for one in b'[]{},:"01.-eN\\ \xff'), b"[[", b"]]", b"],[", b'"a"', b'"b":', b"null", b"NaN", b"1,2"]
+)
+
+
+@given(st.lists(PIECES, max_size=12), st.sampled_from([b"", b',"version":1', b',"version":"a]b"']))
+def test_no_rows_pass_by_a_glance_that_reading_refuses(pieces: list[bytes], tail: bytes) -> None:
+    _is_told_the_same(b'{"model":"m","instances":[' + b"".join(pieces) + b"]" + tail + b"}")
+
+
+@given(st.integers(0, 60), PIECES, st.sampled_from(USUAL))
+def test_no_change_of_a_body_passes_by_a_glance_that_reading_refuses(at: int, piece: bytes, raw: bytes) -> None:
+    _is_told_the_same(raw[:at] + piece + raw[at:])
+    _is_told_the_same(raw[:at] + piece + raw[at + 1 :])

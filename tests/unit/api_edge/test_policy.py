@@ -37,11 +37,52 @@ def test_an_idle_lane_sends_at_once_and_a_busy_one_waits() -> None:
     assert books.take(reference()) == [second, third]
 
 
+def test_the_backlog_is_who_waits_longest_and_all_bytes_held() -> None:
+    books = policy()
+    assert books.backlog(reference()) == (None, 0)
+    first, gone, second = entry(), entry(), entry()
+    books.admit(first)
+    assert books.backlog(reference()) == (first, 10)
+    assert books.take(reference()) == [first]
+    assert books.backlog(reference()) == (None, 10)
+    books.admit(gone)
+    books.admit(second)
+    books.release(gone)
+    assert books.backlog(reference()) == (second, 20)
+
+
 def test_as_many_batches_are_under_way_as_the_setting_says() -> None:
-    books = policy(batches_in_flight=2)
+    books = policy(batches_in_flight=2, worth_bytes=1)
     for expected in (1, 1, 0):
         books.admit(entry())
         assert len(books.take(reference())) == expected
+
+
+def test_a_second_batch_leaves_only_when_it_is_worth_a_message() -> None:
+    books = policy(batches_in_flight=2, worth_bytes=100)
+    books.admit(entry())
+    assert len(books.take(reference())) == 1
+    small, large, gone = entry(size_bytes=60), entry(size_bytes=40), entry(size_bytes=30)
+    books.admit(small)
+    books.admit(gone)
+    assert books.take(reference()) == []
+    books.release(gone)
+    books.admit(large)
+    assert books.take(reference()) == [small, large]
+    books.admit(entry(size_bytes=1000))
+    assert books.take(reference()) == [], "two are under way"
+    assert books.landed(reference())
+    assert len(books.take(reference())) == 1
+
+
+def test_a_landing_says_whether_what_waits_is_worth_a_message() -> None:
+    books = policy(batches_in_flight=2, worth_bytes=100)
+    for _ in range(2):
+        books.admit(entry(size_bytes=100))
+        assert books.take(reference())
+    books.admit(entry(size_bytes=99))
+    assert not books.landed(reference()), "another one is under way, and little waits"
+    assert books.landed(reference())
 
 
 def test_lanes_do_not_wait_for_each_other() -> None:
@@ -122,12 +163,18 @@ EVENTS = st.lists(
 
 
 @settings(max_examples=300, deadline=None)
-@given(EVENTS, st.integers(1, 3))
+@given(EVENTS, st.integers(1, 3), st.sampled_from([1, 100, 300]))
 def test_in_any_history_every_bound_holds_and_order_is_kept(
-    events: list[tuple[str, str, int, int]], in_flight: int
+    events: list[tuple[str, str, int, int]], in_flight: int, worth_bytes: int
 ) -> None:
+    def may_leave(name: str) -> bool:
+        if not flying[name]:
+            return bool(waiting[name])
+        return sum(one.size_bytes for one in waiting[name]) >= worth_bytes and len(flying[name]) < in_flight
+
     limits = Predict(
-        batches_in_flight=in_flight, batch_rows=40, batch_bytes=400, batch_requests=4, waiting_requests=20,
+        batches_in_flight=in_flight, worth_bytes=worth_bytes,
+        batch_rows=40, batch_bytes=400, batch_requests=4, waiting_requests=20,
         waiting_bytes=2000,
     )  # fmt: skip
     books: Policy[Entry] = Policy(limits)
@@ -145,9 +192,10 @@ def test_in_any_history_every_bound_holds_and_order_is_kept(
             else:
                 waiting[name].append(new)
         elif event == "take":
+            expected = may_leave(name)
             batch = books.take(reference(name))
             assert batch == waiting[name][: len(batch)], "oldest first"
-            assert bool(batch) == (bool(waiting[name]) and len(flying[name]) < in_flight), "no needless wait"
+            assert bool(batch) == expected, "no needless wait"
             assert len(batch) <= limits.batch_requests
             assert len(batch) <= 1 or sum(one.rows for one in batch) <= limits.batch_rows
             assert len(batch) <= 1 or sum(one.size_bytes for one in batch) <= limits.batch_bytes
@@ -156,7 +204,7 @@ def test_in_any_history_every_bound_holds_and_order_is_kept(
                 flying[name].append(batch)
         elif event == "land" and flying[name]:
             done = flying[name].pop(0)
-            assert books.landed(reference(name)) == bool(waiting[name])
+            assert books.landed(reference(name)) == may_leave(name)
             for one in done:
                 books.release(one)
         elif event == "leave" and waiting[name]:

@@ -42,8 +42,8 @@ def ledger(config: settings.Settings) -> Iterator[Ledger]:
 def make_key(ledger: Ledger) -> MakeKey:
     """Makes a key: the text its owner gets."""
 
-    def make(owner: str = "ann", *scopes: str, days: int = 1) -> str:
-        wanted = making.Wanted(owner, frozenset(scopes or ("predict",)), days)
+    def make(owner: str = "ann", *scopes: str, days: int = 1, rate_per_s: float | None = None) -> str:
+        wanted = making.Wanted(owner, frozenset(scopes or ("predict",)), days, rate_per_s)
         return making.create(ledger, wanted, LOCAL)[1]
 
     return make

@@ -43,8 +43,8 @@ async def test_the_first_key_is_shown_once_and_works(run: Run, config: settings.
     status, listed, _ = run("list")
     assert status == 0
     assert shown.split("_", 2)[2].strip() not in listed
-    prefix, owner, scopes, _, state = listed.split()
-    assert (prefix, owner, scopes, state) == (shown.split("_")[1], "boss", "admin", "live")
+    prefix, owner, scopes, rate, _, state = listed.split()
+    assert (prefix, owner, scopes, rate, state) == (shown.split("_")[1], "boss", "admin", "unlimited", "live")
     assert run("revoke", prefix)[1] == f"{prefix} is revoked.\n"
     assert run("revoke", prefix)[1] == f"{prefix} was revoked before.\n"
     assert run("list")[1].split()[-1] == "revoked"
@@ -54,11 +54,25 @@ async def test_the_first_key_is_shown_once_and_works(run: Run, config: settings.
 
 
 @pytest.mark.parametrize(
+    ("asked", "shown"), [((), "7/s"), (("50",), "50/s"), (("0.5",), "0.5/s"), (("none",), "unlimited")]
+)
+def test_a_key_gets_the_rate_that_is_asked_for_or_the_settings(
+    run: Run, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...], shown: str
+) -> None:
+    monkeypatch.setenv("WARREN_KEYS__RATE_PER_S", "7")
+    settings.load.cache_clear()
+    assert run("create", "--owner", "ann", "--scope", "predict", *(("--rate", *asked) if asked else ()))[0] == 0
+    assert run("list")[1].split()[3] == shown
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("create", "--owner", "Bad Name", "--scope", "admin"), "owner"),
         (("create", "--owner", "ann", "--scope", "root"), "scopes"),
         (("create", "--owner", "ann", "--scope", "train", "--days", "0"), "days"),
+        (("create", "--owner", "ann", "--scope", "train", "--rate", "0"), "rate"),
+        (("create", "--owner", "ann", "--scope", "train", "--rate", "nan"), "rate"),
         (("revoke", "zzzzzzzz"), "no key"),
     ],
 )

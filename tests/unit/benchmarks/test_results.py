@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import goals, report
+from benchmarks import goals, report, warren_side
+from benchmarks.client import Address
 from benchmarks.measurements import File
 from benchmarks.progress import bar
 from benchmarks.results import Table, Turn, beside
+from benchmarks.workloads import WORKLOADS
 
 
 def turn(server: str, speed: float, **rest: object) -> Turn:
@@ -50,10 +52,21 @@ def test_the_best_peer_is_a_framework_with_its_faster_setting() -> None:
     assert Table({"forest/0/1x64": turns}).best("forest", "1x64") == "BentoML, batching on"
 
 
-def test_a_row_without_measurements_says_so_and_the_binary_row_pretends_nothing() -> None:
-    rows = goals.evaluate(Table({}), {})
-    assert {goal.verdict for goal in rows if not goal.note} == {"not measured"}
-    assert sum(goal.verdict.startswith("not offered yet") for goal in rows) == 4
+def test_a_row_without_measurements_says_so() -> None:
+    assert {goal.verdict for goal in goals.evaluate(Table({}), {})} == {"not measured"}
+
+
+def test_binary_tensors_are_compared_with_the_fastest_peer_in_its_own_format() -> None:
+    turns = [turn("Warren", 90), turn("MLflow", 20), turn("MLServer, batching off", 45), turn("Warren", 90)]
+    found = goals.evaluate(Table({"boosting/0/10000x4 own": turns}), {})
+    row = next(goal for goal in found if goal.work == "boosting, 10,000 rows, own fastest format")
+    assert (row.against, row.reached, row.wanted, row.verdict) == (
+        "best peer: MLServer, batching off",
+        2.0,
+        1.1,
+        "held",
+    )
+    assert (row.ours, row.theirs, row.figure) == (900_000, 450_000, "rows/s")
 
 
 @pytest.mark.parametrize(
@@ -103,3 +116,19 @@ def test_the_report_holds_every_goal_and_no_place(tmp_path: Path) -> None:
 def test_the_bar_foretells_the_rest_at_the_pace_so_far() -> None:
     assert bar(120, 600, 240).endswith("20%  16 min left")
     assert bar(0, 600, 30).endswith("0%  10 min left")
+
+
+def test_a_binary_answer_reads_as_the_labels_it_holds() -> None:
+    labels = b"\x03\x00\x00\x00yes\x02\x00\x00\x00no"
+    assert warren_side.decode_tensors(b'{"outputs":[{"name":"predict"}]}' + labels) == ["yes", "no"]
+
+
+def test_binary_requests_of_a_workload_have_their_length_in_the_address() -> None:
+    mixed = next(one for one in WORKLOADS if one.texts)
+    body = warren_side.tensors(mixed.rows(3, 1), mixed)
+    address = warren_side.tensor_address(Address.of("http://127.0.0.1:1/predict"), mixed)
+    length = int(address.fields.split(": ")[1])
+    head = json.loads(body[:length])
+    assert [each["name"] for each in head["inputs"]] == [column["name"] for column in mixed.columns]
+    assert sum(each["parameters"]["binary_data_size"] for each in head["inputs"]) == len(body) - length
+    assert address.request(body).startswith(b"POST /v2/models/mixed/infer HTTP/1.1\r\n")

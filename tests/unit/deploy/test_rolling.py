@@ -9,11 +9,17 @@ import pytest
 from deploy.compose import first_key, roll
 
 
+def inspected(container: str, health: str) -> object:
+    labels = {"com.docker.compose.oneoff": str(container.startswith("by-hand"))}
+    return {"Id": container, "Config": {"Labels": labels}, "State": {"Health": {"Status": health}}}
+
+
 class Engine:
     """Containers by service; a new one becomes what ``fate`` says."""
 
     def __init__(self, fate: str = "healthy") -> None:
-        self.running = {"api": ["old-1", "old-2", "old-3"], "worker": ["old-4"]}
+        self.running = {service: [f"{service}-1"] for service in roll.SERVICES}
+        self.running["api"] = ["old-1", "old-2", "old-3", "by-hand-1"]
         self.fate = fate
         self.done: list[str] = []
 
@@ -22,12 +28,12 @@ class Engine:
         if said.startswith("docker compose ps"):
             return "\n".join(self.running[command[-1]])
         if said.startswith("docker inspect"):
-            return json.dumps([{"State": {"Health": {"Status": self.fate}}}])
-        if said.startswith("docker compose up"):
-            self.running[command[-1]].append(f"new-{len(self.done)}")
-            assert command[-2] == f"{command[-1]}={len(self.running[command[-1]])}"
-            self.done.append("up")
-        if said.startswith(("docker stop", "docker rm")):
+            return json.dumps([inspected(container, self.fate) for container in command[2:]])
+        if said.startswith("docker compose create"):
+            scales = dict(argument.split("=") for argument in command if "=" in argument)
+            assert scales == {"predictor": "1", "trainer": "1", "worker": "1", "api": "4", "nginx": "1"}
+            self.running["api"].append(f"new-{len(self.done)}")
+        if said.startswith(("docker start", "docker stop", "docker rm")):
             self.done.append(f"{command[1]} {command[-1]}")
         if said.startswith("docker rm"):
             for containers in self.running.values():
@@ -38,8 +44,12 @@ class Engine:
 def test_each_old_container_ends_after_a_new_one_is_healthy() -> None:
     engine, said = Engine(), []
     roll.roll("api", engine, said.append)
-    assert engine.done == [step for old in ("old-1", "old-2", "old-3") for step in ("up", f"stop {old}", f"rm {old}")]
-    assert len(engine.running["api"]) == 3
+    assert engine.done == [
+        step
+        for number, old in enumerate(("old-1", "old-2", "old-3"))
+        for step in (f"start new-{3 * number}", f"stop {old}", f"rm {old}")
+    ]
+    assert engine.running["api"] == ["by-hand-1", "new-0", "new-3", "new-6"]
     assert said[-1] == "api: 3 of 3 replaced"
 
 
@@ -50,13 +60,47 @@ def test_a_new_container_that_does_not_become_healthy_is_removed_and_the_old_one
     engine = Engine(fate="unhealthy")
     with pytest.raises(roll.RollError, match="the old ones run"):
         roll.roll("api", engine, lambda _: None)
-    assert engine.running["api"] == ["old-1", "old-2", "old-3"]
+    assert engine.running["api"] == ["old-1", "old-2", "old-3", "by-hand-1"]
 
 
 def test_only_what_can_be_rolled_is_rolled(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        roll.main(["postgres"])
-    assert "only predictor, trainer, worker, api can be rolled" in capsys.readouterr().err
+        roll.main(["secrets"])
+    assert "only predictor, trainer, worker, api, nginx, postgres" in capsys.readouterr().err
+
+
+def test_what_may_not_run_twice_is_replaced_only_when_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(roll, "roll", lambda service, *_: asked.append(f"roll {service}"))
+    monkeypatch.setattr(roll, "replace", lambda service, *_: asked.append(f"replace {service}"))
+    assert roll.main([]) == 0
+    assert asked == [f"roll {service}" for service in roll.SERVICES]
+    assert not {*roll.SERVICES} & {*roll.ALONE}
+    asked.clear()
+    assert roll.main(["rabbitmq", "api"]) == 0
+    assert asked == ["replace rabbitmq", "roll api"]
+
+
+def test_an_only_container_is_replaced_and_its_failure_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[str] = []
+    status = "healthy"
+
+    def run(command: Sequence[str]) -> str:
+        commands.append(" ".join(command))
+        if "inspect" in command:
+            return json.dumps([inspected(container, status) for container in command[2:]])
+        return "the-new-one" if "ps" in command else ""
+
+    said: list[str] = []
+    roll.replace("postgres", run, said.append)
+    assert commands[0] == "docker compose create --force-recreate postgres"
+    assert "docker start the-new-one" in commands
+    assert "postgres: replaced" in said[0]
+    monkeypatch.setattr(roll, "_HEALTHY_S", 0.0)
+    status = "unhealthy"
+    with pytest.raises(roll.RollError, match="docker compose logs postgres"):
+        roll.replace("postgres", run, said.append)
+    assert not [command for command in commands if command.startswith("docker rm")], "it is the only one"
 
 
 def test_what_the_engine_refuses_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,12 @@ CONFIG: dict[str, Any] = {
         "nginx": {
             "image": "warren/nginx:1",
             "networks": {"edge": None},
-            "healthcheck": {"test": ["CMD", "curl", "http://127.0.0.1:8080/readyz"]},
+            "healthcheck": {"test": ["CMD", "curl", "http://127.0.0.1:8081/readyz"]},
+            "volumes": [{"type": "volume", "source": "door", "target": "/run/door", "read_only": True}],
+        },
+        "door": {
+            "image": "warren/door:1",
+            "networks": {"public": None},
             "ports": [
                 {"mode": "ingress", "host_ip": "127.0.0.1", "target": 8080, "published": "80", "protocol": "tcp"}
             ],
@@ -47,7 +52,7 @@ CONFIG: dict[str, Any] = {
         "first-key": {"image": "warren/api:1", "profiles": ["by-hand"]},
     },
     "networks": {"edge": {"internal": True}, "broker": {"internal": True}, "public": {}},
-    "volumes": {"datasets": {"name": "warren_datasets"}},
+    "volumes": {"datasets": {"name": "warren_datasets"}, "door": {"name": "warren_door"}},
 }
 
 
@@ -80,11 +85,19 @@ def test_limits_mounts_and_networks_stay(written: dict[str, Any]) -> None:
 def test_health_means_alive_and_updates_start_the_new_task_first_where_two_may_run(written: dict[str, Any]) -> None:
     services = written["services"]
     assert services["api"]["healthcheck"]["test"][-1] == "/livez"
-    assert services["nginx"]["healthcheck"]["test"][-1] == "http://127.0.0.1:8080/livez"
+    assert services["nginx"]["healthcheck"]["test"][-1] == "http://127.0.0.1:8081/livez"
     assert services["nginx"]["ports"] == [{"target": 8080, "published": 80, "protocol": "tcp"}]
     assert services["api"]["deploy"]["update_config"]["order"] == "start-first"
     assert services["postgres"]["deploy"]["update_config"]["order"] == "stop-first"
     assert services["secrets"]["deploy"]["restart_policy"]["condition"] == "on-failure"
+
+
+def test_nginx_listens_by_itself_where_there_is_no_door(written: dict[str, Any]) -> None:
+    nginx = written["services"]["nginx"]
+    assert nginx["networks"] == ["edge", "public"]
+    assert "volumes" not in nginx
+    assert "door" not in written["volumes"]
+    assert "endpoint_mode" not in nginx["deploy"], "published through Swarm's own balancer"
 
 
 def test_it_is_a_filter(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.capacity import model, page
+from deploy.native.layout import Layout
+from deploy.native.ports import PortBlock
+from deploy.native.programs import programs
+from loadtests.capacity import measuring, model, page
 from loadtests.capacity.model import Cost, Level, Queue
 from loadtests.capacity.page import Check, Findings
 
@@ -16,10 +19,23 @@ QUEUE = Queue(single_per_s=20_000, batched_per_s=5_000, connection_per_s=15_000,
 
 def level(connections: int, batch: float, rate: float = 5000.0) -> Level:
     costs = {kind: cost.at(batch) for kind, cost in COSTS.items()}
-    return Level(connections, 2, 2, rate, 2.0, batch, costs)
+    return Level(connections, 2, 2, 2, rate, 2.0, batch, costs)
 
 
 LEVELS = [level(1, 1), level(16, 4), level(256, 64)]
+
+
+def test_every_process_of_a_stack_is_of_a_kind(tmp_path: Path) -> None:
+    layout = Layout.from_environment({"WARREN_HOME": str(tmp_path)})
+    kinds = {program.name: measuring.kind(program.name) for program in programs(layout, PortBlock(20_000), {})}
+    assert {name: kind for name, kind in kinds.items() if kind != "others"} == {
+        "nginx": "nginx",
+        "broker": "broker",
+        "api-1": "replicas",
+        "api-2": "replicas",
+        "predictor-1": "predictors",
+        "predictor-2": "predictors",
+    }
 
 
 def test_costs_that_follow_the_law_are_found_again() -> None:
@@ -71,7 +87,7 @@ def test_the_page_gets_its_tables_and_keeps_its_text(tmp_path: Path) -> None:
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
-    assert "| 2 + 2 | 4,000 | 5,000 | -20% |" in text
+    assert "| 2 + 2 | 16 | 4,000 | 5,000 | -20% |" in text
     page.write("again", file)
     assert file.read_text() == f"before\n{page.BEGIN}\nagain\n{page.END}after\n"
 

@@ -172,3 +172,11 @@ def test_a_file_that_could_not_be_written_leaves_no_name(tmp_path: Path) -> None
     assert not durable.remove_file(tmp_path / "gone")
     durable.discard_tree(tmp_path / "there")
     assert durable.entries(tmp_path) == []
+
+
+def test_a_volume_tells_its_room_and_whether_it_can_be_read(tmp_path: Path) -> None:
+    volume = Volume(tmp_path)
+    free, size = volume.room()
+    assert 0 < free <= size
+    assert volume.is_readable()
+    assert not Volume(tmp_path / "nowhere").is_readable()

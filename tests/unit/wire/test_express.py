@@ -144,3 +144,35 @@ def test_a_closed_channel_sends_nothing(wire: Wire, taken: list[Any]) -> None:
     with pytest.raises(exceptions.ChannelWrongStateError):
         express.basic_ack(1)
     assert wire.sent == b""
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1_000])
+def test_a_long_delivery_in_pieces_never_goes_through_pikas_buffer(wire: Wire, taken: list[Any], size: int) -> None:
+    body = bytes(range(256)) * 8
+    # What comes with less than the method's frame is pika's; here each delivery begins with all of it.
+    first = frame.Method(1, spec.Basic.Deliver("tag", 9, True, "exchange", "key")).marshal()
+    stream = delivery(body)
+    seen = len(first)
+    wire._on_data_available(first)
+    for at in range(seen, len(stream), size):
+        assert not wire._frame_buffer
+        assert wire.bytes_received == at, "it is a sign of life before it is whole"
+        assert not taken
+        wire._on_data_available(stream[at : at + size])
+    assert [told[-1] for told in taken] == [body]
+    assert wire.bytes_received == len(stream)
+
+
+def test_a_body_cut_shorter_than_agreed_arrives_all_the_same(wire: Wire, taken: list[Any]) -> None:
+    wire._body_max_length = 10 * LONGEST
+    stream = delivery(b"z" * (5 * LONGEST))
+    for begin in range(0, len(stream), 50):
+        wire._on_data_available(stream[begin : begin + 50])
+    assert [told[-1] for told in taken] == [b"z" * (5 * LONGEST)]
+    assert wire.bytes_received == len(stream)
+
+
+def test_a_method_without_its_content_is_left_to_pika(wire: Wire, taken: list[Any]) -> None:
+    begun = frame.Method(1, spec.Basic.Deliver("tag", 9, True, "exchange", "key")).marshal()
+    wire._on_data_available(begun + confirm(1) + confirm(2))
+    assert taken == [("Basic.Ack", 1, False), ("Basic.Ack", 2, False)]

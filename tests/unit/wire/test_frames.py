@@ -38,7 +38,7 @@ def framed(header: bytes, rest: bytes = b"") -> bytes:
         framed(b"{}"),
         framed(b"not json"),
         framed(b'{"model":"\xff","items":[]}'),
-        framed(b'{"model":"m","items":[],"schema":2}'),
+        framed(b'{"model":"m","items":[],"schema":3}'),
         framed(b'{"model":"m","items":[{"size_bytes":5,"remaining_ms":1}]}', b"1234"),
         framed(b'{"model":"m","items":[{"size_bytes":-1,"remaining_ms":1},{"size_bytes":1,"remaining_ms":1}]}'),
         framed(b'{"model":"m","items":[]}', b"left over"),
@@ -56,3 +56,18 @@ def test_no_bytes_do_more_than_being_malformed(body: bytes) -> None:
     for decode in (frames.decode_batch, frames.decode_reply):
         with contextlib.suppress(errors.MalformedBody):
             decode(body)
+
+
+def test_the_data_of_tensors_lies_one_after_the_other() -> None:
+    tensors = (frames.Tensor("a", "INT8", (2,), 2, "raw"), frames.Tensor("b", "BYTES", (1,), 5))
+    assert [bytes(each) for each in frames.split(memoryview(b'\x01\x02["x"]'), tensors)] == [b"\x01\x02", b'["x"]']
+    with pytest.raises(errors.MalformedBody):
+        frames.split(memoryview(b"\x01\x02"), tensors)
+
+
+@pytest.mark.parametrize("schema", [frames.SCHEMA, frames.SCHEMA_ENCODINGS])
+def test_both_schemas_are_read(schema: int) -> None:
+    batch = frames.BatchHeader("m", (frames.BatchItem(2, 5),), schema=schema)
+    assert frames.decode_batch(frames.encode(batch, [b"[]"]))[0] == batch
+    reply = frames.ReplyHeader((frames.ReplyItem(2),), schema=schema)
+    assert frames.decode_reply(frames.encode(reply, [b"[]"]))[0] == reply

@@ -1,0 +1,1 @@
+"""Predictions of whole datasets: asked for as jobs, followed by workers, kept as files for a while."""

@@ -1,0 +1,275 @@
+"""The account of a run's trainings, as Jepsen keeps it: what was asked, what was promised, what is there at the end.
+
+A job is *lost* when it was accepted and has no end, or ended ``succeeded`` without its version;
+*duplicated* when it has two versions, or one key two jobs; *unexpected* when a version or a ledger row
+belongs to no key; *stuck* when it has not ended in time; *partial* when something half made is left on the
+volume, or a version does not verify. Messages left in queues, and dead letters that should not be there
+or are missing, are told as well.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+
+from model_store import errors as store
+from model_store import reading
+from model_store.signing import Verifier
+from tests.acceptance.stack import ENDED
+from tests.faults import quick_child
+from tests.faults.stage import Stage
+from wire import topology
+
+QUICK = {"dataset": {"sample": "iris"}, "target": "target", "estimator": "GaussianNB"}
+_TRY_FOR_S = 60.0
+_SUBMITTERS = 8
+
+
+class Entry(NamedTuple):
+    """One line of the account: ``what`` is invoke, ok, fail or info (nobody knows)."""
+
+    at: float
+    what: str
+    key: str
+    detail: str
+
+
+class Outcome(NamedTuple):
+    """The verdict; every list must be empty."""
+
+    lost: list[str]
+    duplicated: list[str]
+    unexpected: list[str]
+    stuck: list[str]
+    partial: list[str]
+    queues: list[str]
+    failed: list[str]
+
+    def defects(self) -> list[str]:
+        found = []
+        for name, items in self._asdict().items():
+            if items:
+                found.append(f"{name} {len(items)}: {', '.join(items[:5])}")
+        return found
+
+
+class Facts(NamedTuple):
+    """What is known at the end: promises, and what there is.
+
+    ``accepted``: key to job id. ``jobs``: the last answer to GET /jobs/{id}, by id. ``versions``: of every
+    version on the volume its job, model and number. ``ledger``: every job id the ledger has of these models.
+    """
+
+    accepted: dict[str, str]
+    jobs: dict[str, dict[str, Any]]
+    versions: list[tuple[str, str, int]]
+    ledger: set[str]
+    queues: list[str]
+    partial: list[str]
+
+
+def verdict(facts: Facts) -> Outcome:
+    """What follows from the facts; a job that was cancelled or failed needs no version and may have none."""
+    known = set(facts.accepted.values())
+    counted = Counter(job_id for job_id, _, _ in facts.versions)
+    there = set(facts.versions)
+    lost = [f"{key}: nobody knows job {one}" for key, one in facts.accepted.items() if one not in facts.jobs]
+    for job_id, job in facts.jobs.items():
+        if job["status"] == "succeeded" and (job_id, job["model"], job["result"]["version"]) not in there:
+            lost.append(f"{job_id} succeeded without its version {job['result']['version']}")
+    of_nobody = [job_id for job_id in counted if job_id not in known]
+    of_nobody += [job_id for job_id, job in facts.jobs.items() if counted[job_id] and job["status"] == "cancelled"]
+    return Outcome(
+        lost=lost,
+        duplicated=[f"{job_id} has {count} versions" for job_id, count in counted.items() if count > 1],
+        unexpected=[f"version of {one}" for one in of_nobody] + [f"ledger: {one}" for one in facts.ledger - known],
+        stuck=[f"{one} {job['status']}" for one, job in facts.jobs.items() if job["status"] not in ENDED],
+        partial=facts.partial,
+        queues=facts.queues,
+        failed=[f"{one} {job.get('error')}" for one, job in facts.jobs.items() if job["status"] == "failed"],
+    )
+
+
+@dataclass
+class Account:
+    """Submits trainings under keys of its own, and settles at the end."""
+
+    stage: Stage
+    label: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    entries: list[Entry] = field(default_factory=list)
+    accepted: dict[str, str] = field(default_factory=dict)
+    """Key to job id, of what was answered with 202."""
+    seconds_to_202: list[float] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _twice: list[str] = field(default_factory=list)
+    _models: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._pool = ThreadPoolExecutor(_SUBMITTERS, thread_name_prefix="submitter")
+        self._count = 0
+
+    def submit(self, *, real: bool = False, models: int = 4) -> Future[str]:
+        """Ask for one training in the background, with one key until it is accepted; its job id.
+
+        ``real``: a model that is really fitted, else one that the quick child makes.
+        """
+        self._count += 1
+        prefix = "real-" if real else quick_child.PREFIX
+        model = f"{prefix}{self.label}-{self._count % models}"
+        return self._pool.submit(self._ask, f"{self.label}-{self._count}", model)
+
+    def _ask(self, key: str, model: str) -> str:
+        self._models.add(model)
+        self._note("invoke", key, model)
+        began = time.monotonic()
+        with httpx.Client(base_url=self.stage.url, timeout=15, trust_env=False) as client:
+            while time.monotonic() - began < _TRY_FOR_S:
+                job_id = self._try(client, key, model)
+                if job_id:
+                    self.seconds_to_202.append(time.monotonic() - began)
+                    return job_id
+                time.sleep(0.05)
+        self._note("info", key, "given up")
+        return ""
+
+    def _try(self, client: httpx.Client, key: str, model: str) -> str:
+        try:
+            answer = client.post("/train", json={"model": model, **QUICK}, headers={"Idempotency-Key": key})
+        except httpx.HTTPError as error:
+            self._note("info", key, type(error).__name__)
+            return ""
+        if answer.status_code != 202:
+            self._note("fail" if answer.status_code < 500 else "info", key, f"{answer.status_code}")
+            return ""
+        job_id = str(answer.json()["job_id"])
+        self._note("ok", key, job_id)
+        with self._lock:
+            if self.accepted.setdefault(key, job_id) != job_id:
+                self._twice.append(f"key {key}: jobs {self.accepted[key]} and {job_id}")
+        return job_id
+
+    def _note(self, what: str, key: str, detail: str) -> None:
+        with self._lock:
+            self.entries.append(Entry(time.monotonic(), what, key, detail))
+
+    # ------------------------------------------------------------------ the end
+
+    def settle(self, timeout_s: float = 120, *, dead_letters: int = 0) -> Outcome:
+        """Wait until every accepted job has ended and the broker is quiet, then take stock.
+
+        ``dead_letters`` is how many messages the dead-letter queue must hold.
+        """
+        self._pool.shutdown(wait=True)
+        facts = Facts(
+            accepted=self.accepted,
+            jobs=self._ended(timeout_s),
+            queues=self._left_in_queues(dead_letters),
+            partial=self._await_clean(),
+            versions=self._versions(),
+            ledger=self._ledger_jobs(),
+        )
+        given_up = [f"key {entry.key} was given up" for entry in self.entries if entry.detail == "given up"]
+        found = verdict(facts)
+        return found._replace(
+            duplicated=found.duplicated + self._twice,
+            unexpected=found.unexpected + given_up,
+            partial=found.partial + self._unsound(),
+        )
+
+    def dump(self, file: Path) -> None:
+        """Write every line, for a person who looks for the cause."""
+        file.write_text("\n".join(json.dumps(entry._asdict()) for entry in self.entries))
+
+    def _ended(self, timeout_s: float) -> dict[str, dict[str, Any]]:
+        end = time.monotonic() + timeout_s
+        found: dict[str, dict[str, Any]] = {}
+        open_jobs = list(self.accepted.values())
+        with httpx.Client(base_url=self.stage.url, timeout=15, trust_env=False) as client:
+            while open_jobs:
+                for job_id in open_jobs:
+                    answer = client.get(f"/jobs/{job_id}")
+                    if answer.status_code == 200:
+                        found[job_id] = answer.json()
+                    elif answer.status_code == 404:
+                        found.pop(job_id, None)
+                open_jobs = [one for one in open_jobs if found.get(one, {}).get("status") not in ENDED]
+                if time.monotonic() > end:
+                    break
+                if open_jobs:
+                    time.sleep(0.3)
+        return found
+
+    def _left_in_queues(self, dead_letters: int, timeout_s: float = 30) -> list[str]:
+        wanted = {topology.DEAD: dead_letters}
+        end = time.monotonic() + timeout_s
+        while True:
+            left = [f"{name}: {n}" for name, n in self.stage.queues().items() if n != wanted.get(name, 0)]
+            if not left or time.monotonic() > end:
+                return left
+            time.sleep(0.5)
+
+    def _await_clean(self, timeout_s: float = 40) -> list[str]:
+        """What is half made on the volume, once the trainer has swept it."""
+        end = time.monotonic() + timeout_s
+        while True:
+            left = [str(path) for path in self.stage.layout.models.glob("*/.tmp/*")]
+            if not left or time.monotonic() > end:
+                return left
+            time.sleep(0.5)
+
+    def _versions(self) -> list[tuple[str, str, int]]:
+        volume, verifier = self.stage.volume, self._verifier
+        found = []
+        for model in sorted(self._models & set(volume.folders())):
+            for version in volume.versions(model):
+                try:
+                    manifest = reading.read_manifest(volume, model, version, verifier)
+                except store.StoreError:
+                    continue
+                found.append((manifest.job_id, model, version))
+        return found
+
+    def _unsound(self) -> list[str]:
+        """Versions that do not verify, every byte of them."""
+        volume, bad = self.stage.volume, []
+        for model in sorted(self._models & set(volume.folders())):
+            for version in volume.versions(model):
+                try:
+                    reading.read(volume, model, version, self._verifier, 10**9, skip=())
+                except store.StoreError as error:
+                    bad.append(f"{model} {version}: {error}")
+        return bad
+
+    @property
+    def _verifier(self) -> Verifier:
+        return Verifier(self.stage.layout.secrets / "signing.pub")
+
+    def _ledger_jobs(self) -> set[str]:
+        """Every job the ledger has of this account's models."""
+        found: set[str] = set()
+        with httpx.Client(base_url=self.stage.url, timeout=15, trust_env=False) as client:
+            for model in self._models:
+                cursor: str | None = ""
+                while cursor is not None:
+                    page = client.get(
+                        "/jobs", params={"model": model, "limit": 100, **({"cursor": cursor} if cursor else {})}
+                    )
+                    told = page.raise_for_status().json()
+                    found |= {job["job_id"] for job in told["jobs"]}
+                    cursor = told["next_cursor"]
+        return found
+
+
+def submit_until(account: Account, over: threading.Event, every_s: float = 0.5) -> None:
+    """Ask for a training again and again; for a thread of its own."""
+    while not over.wait(every_s):
+        account.submit()

@@ -1,0 +1,39 @@
+"""The scenarios: each a function that plays a number of trials on a stage and writes what it saw into a round."""
+
+from __future__ import annotations
+
+from tests.faults.scenarios import (
+    brokers,
+    clients,
+    clocks,
+    job_kills,
+    limits,
+    more_jobs,
+    network,
+    order,
+    overload,
+    predictors,
+    replicas,
+    volumes,
+)
+from tests.faults.scenarios.playing import Scenario
+
+SCENARIOS: dict[str, Scenario] = {
+    one.name: one
+    for module in (
+        replicas,
+        job_kills,
+        predictors,
+        brokers,
+        more_jobs,
+        volumes,
+        clients,
+        network,
+        overload,
+        order,
+        limits,
+        clocks,
+    )
+    for one in module.SCENARIOS
+}
+"""Every scenario by its name, in order of value."""

@@ -1,0 +1,307 @@
+"""F22 to F25, S01, S02, S06: clients that are slow, wrong, huge or hostile, beside others that must not notice."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import psutil
+
+from tests.faults import hostile
+from tests.faults.load import Load
+from tests.faults.raw import Answer, Line
+from tests.faults.scenarios.playing import Play, Scenario
+from tests.rabbit import wait_until
+
+_RATE = 60.0
+_LINES = 4
+_GROWTH_BYTES = 50 * 1024 * 1024
+_SLOWEST_REFUSAL_S = 0.25
+_ids = itertools.count(1)
+
+
+def request(method: str, target: str, body: bytes, *headers: str, kind: str = "application/json") -> bytes:
+    """A request with its length; ``target`` as it is sent."""
+    given = (f"Content-Type: {kind}", f"X-Request-ID: raw-{next(_ids)}", f"Content-Length: {len(body)}", *headers)
+    lines = (f"{method} {target} HTTP/1.1", "Host: stack", *given)
+    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
+
+
+@contextmanager
+def unharmed(play: Play) -> Iterator[None]:
+    """Beside whatever is done here, others get their right answers, no process ends, and none grows by much."""
+    stage = play.stage
+    before = {name: (stage.pid(name), _memory(stage.pids(name))) for name in ("api-1", "api-2", "nginx")}
+    with Load(stage.url, _RATE) as load:
+        yield
+    play.judge(load)
+    for name, (pid, size) in before.items():
+        if stage.pid(name) != pid:
+            play.defect(f"{name} was ended")
+            continue
+        grown = _memory(stage.pids(name)) - size
+        play.round.figures["grown_mb"] = max(play.round.figures.get("grown_mb", 0), round(grown / 2**20, 1))
+        if grown > _GROWTH_BYTES:
+            play.defect(f"{name} grew by {grown / 2**20:.0f} MB")
+
+
+def _memory(pids: list[int]) -> int:
+    total = 0
+    for pid in pids:
+        try:
+            total += psutil.Process(pid).memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def _note(play: Play, what: str, answers: list[tuple[str, Answer]], *, slowest: bool = True) -> None:
+    bad = [f"{name}: {answer.problem}" for name, answer in answers if answer.problem]
+    play.round.count(what, len(answers), len(bad))
+    play.round.defects += [f"{count} x {text[:200]}" for text, count in Counter(bad).most_common(5)]
+    taken = sorted(answer.seconds for _, answer in answers)
+    p99 = taken[int(0.99 * len(taken))]
+    play.round.figures[f"{what}_p99_ms"] = round(p99 * 1000, 1)
+    if slowest and p99 > _SLOWEST_REFUSAL_S:
+        play.slow(f"the refusals' p99 is {p99 * 1000:.0f} ms")
+
+
+def malformed(play: Play) -> None:
+    """F23: bodies that are damaged in every way, to every call that takes one."""
+    draws = [random.Random(play.rng.random()) for _ in range(_LINES)]
+
+    def send(draw: random.Random) -> list[tuple[str, Answer]]:
+        line, answers = Line(play.stage.url), []
+        for _ in range(play.trials // _LINES):
+            method, target, body = hostile.body(draw)
+            answers.append((f"{method} {target} {body[:60]!r}", line.ask(request(method, target, body))))
+        line.close()
+        return answers
+
+    with unharmed(play), ThreadPoolExecutor(_LINES) as pool:
+        answers = [one for some in pool.map(send, draws) for one in some]
+    _note(play, "malformed bodies", answers)
+
+
+def huge(play: Play) -> None:
+    """F24 and S01: more than fits, in every place, and requests that two parsers could read in two ways."""
+    with unharmed(play):
+        for _ in range(play.trials):
+            answers = []
+            for name, content in _oversized():
+                line = Line(play.stage.url, 20)
+                answers.append((name, line.ask(content)))
+                line.close()
+            _note(play, "huge and ambiguous requests", answers, slowest=False)
+            endless = _endless(play)
+            if endless not in (400, 411, 413):
+                play.defect(f"a body without end: {endless}")
+    left = [str(path) for path in (play.stage.layout.nginx / "body").rglob("*") if path.is_file()]
+    if left:
+        play.defect(f"Nginx left {left[:3]}")
+
+
+def _oversized() -> Iterator[tuple[str, bytes]]:
+    long = b'"' + b"a" * 10_000_000 + b'"'
+    rows = b'{"model":"oracle","instances":[' + b",".join([b"[1]"] * 100_000) + b"]}"
+    yield (
+        "1 GB declared",
+        request("POST", "/predict", b"")[:-4].replace(b"Content-Length: 0", b"Content-Length: 1000000000")
+        + b"\r\n\r\n",
+    )
+    yield "a string of 10 MB", request("POST", "/predict", b'{"model":' + long + b"}")
+    yield "100,000 rows", request("POST", "/predict", rows)
+    yield "a million deep", request("POST", "/predict", b'{"model":"oracle","instances":' + b"[" * 1_000_000)
+    yield "train, a million deep", request("POST", "/train", b"[" * 1_000_000)
+    yield "100,000 headers", request("POST", "/predict", b"{}", *(f"X-{n}: 1" for n in range(100_000)))
+    yield "300 headers", request("POST", "/predict", b"{}", *(f"X-{n}: 1" for n in range(300)))
+    yield "an address of 1 MB", request("GET", "/" + "a" * 1_000_000, b"")
+    yield "a gzip bomb", request("POST", "/predict", gzip.compress(b"0" * 50_000_000), "Content-Encoding: gzip")
+    yield "brotli", request("POST", "/predict", b"\x0b\x02\x80", "Content-Encoding: br")
+    yield from ((f"smuggling: {name}", content) for name, content in hostile.SMUGGLING.items())
+
+
+def _endless(play: Play) -> int:
+    """A chunked body that goes on until somebody says stop; what was said."""
+    line = Line(play.stage.url, 20)
+    head = request("POST", "/predict", b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
+    answer = line.ask(head + chunk * 24)
+    line.close()
+    return answer.status
+
+
+def names(play: Play) -> None:
+    """F25 and S02: names and paths that lead elsewhere, in every place that takes one; no file comes of it."""
+    before = _tree(play)
+    answers = []
+    allowed = 0
+    with unharmed(play):
+        line = Line(play.stage.url)
+        corpus = hostile.names(play.rng)[: play.trials]
+        for name in corpus:
+            for what, content in _with_name(name):
+                answer = line.ask(content)
+                if hostile.ALLOWED.fullmatch(name) and answer.status in (200, 202, 404):
+                    allowed += 1
+                else:
+                    answers.append((f"{what} {name!r}", answer))
+        line.close()
+    _note(play, "hostile names", answers)
+    new = [path for path in _tree(play) - before if "quick-" not in path and not path.startswith("models/a")]
+    if new:
+        play.defect(f"files that nobody asked for: {sorted(new)[:5]}")
+
+
+def _with_name(name: str) -> Iterator[tuple[str, bytes]]:
+    text = json.dumps(name).encode()
+    sample = b',"dataset":{"sample":"iris"},"target":"nothing"}'
+    yield "predict", request("POST", "/predict", b'{"model":' + text + b',"instances":[[1]]}')
+    yield "version", request("POST", "/predict", b'{"model":"oracle","version":' + text + b',"instances":[[1]]}')
+    yield "train", request("POST", "/train", b'{"model":' + text + sample)
+    quoted = "".join(f"%{byte:02X}" for byte in name.encode("utf-8", "surrogatepass"))
+    yield "model", request("DELETE", f"/models/{quoted}", b"")
+    yield "alias", request("PUT", f"/models/oracle/aliases/{quoted}", b'{"version":99}')
+    yield "dataset", request("GET", f"/datasets/{quoted}", b"")
+    yield "job", request("GET", f"/jobs/{quoted}", b"")
+    yield "file", request("GET", f"/models/oracle/versions/1/files/{quoted}", b"")
+
+
+def _tree(play: Play) -> set[str]:
+    home = play.stage.layout.home
+    folders = [home / name for name in ("models", "datasets", "secrets", "ledger", "tmp", "run")]
+    return {str(path.relative_to(home)) for folder in folders for path in folder.rglob("*") if ".tmp" not in path.parts}
+
+
+def slow(play: Play) -> None:
+    """F22: many connections that send their headers, or bodies, a byte at a time, and many that do not read."""
+    stage = play.stage
+    with Load(stage.url, _RATE) as before:
+        time.sleep(5)
+    memory = _memory(stage.pids("nginx"))
+    headers = [_begun(stage.url, b"POST /predict HTTP/1.1\r\nHost: s\r\nX-A: ") for _ in range(play.trials)]
+    bodies = [_begun(stage.url, request("POST", "/predict", b"x" * 9_000)[:-8_990]) for _ in range(play.trials // 2)]
+    readers = [_begun(stage.url, request("GET", "/openapi.json", b"")) for _ in range(play.trials // 5)]
+    began = time.monotonic()
+    with Load(stage.url, _RATE) as load:
+        while time.monotonic() - began < 4:
+            for one in headers + bodies:
+                _trickle(one)
+            time.sleep(1)
+        wait_until(lambda: all(map(_is_closed, headers)), "slow headers are cut off", 10)
+        cut_s = time.monotonic() - began
+        for one in bodies:
+            _trickle(one)
+        time.sleep(2)
+        grown = _memory(stage.pids("nginx")) - memory
+        in_flight = sum(stage.metric(name, "warren_http_in_flight") for name in ("api-1", "api-2"))
+    for one in (*headers, *bodies, *readers):
+        one.close()
+    play.judge(load)
+    play.round.count("slow clients", len(headers) + len(bodies) + len(readers))
+    base, now = before.figures()["p99_ms"], load.figures()["p99_ms"]
+    play.round.figures |= {"p99_before_ms": base, "nginx_grown_mb": round(grown / 2**20, 1), "cut_s": round(cut_s, 1)}
+    if now > max(2 * base, 100):
+        play.slow(f"p99 {now} ms beside slow clients, {base} ms before")
+    if grown > 100 * 2**20:
+        play.defect(f"Nginx grew by {grown / 2**20:.0f} MB")
+    if in_flight > play.trials / 10:
+        play.defect(f"{in_flight:.0f} requests of slow clients reached a replica")
+
+
+def _begun(url: str, content: bytes) -> socket.socket:
+    host, _, port = url.removeprefix("http://").partition(":")
+    one = socket.create_connection((host, int(port)), 10)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    one.sendall(content)
+    return one
+
+
+def _trickle(one: socket.socket) -> None:
+    try:
+        one.send(b"a", socket.MSG_DONTWAIT)
+    except OSError:
+        return
+
+
+def _is_closed(one: socket.socket) -> bool:
+    try:
+        return one.recv(4096, socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def no_way_out(play: Play) -> None:
+    """S06: another stack, in a network whose way out counts packets; nothing it is asked for makes one."""
+    for _ in range(play.trials):
+        command = ["unshare", "--net", "--mount", "--fork", sys.executable, "-m", "tests.faults.no_way_out"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+        if done.returncode:
+            play.defect(f"alone in its network: {done.stderr[-500:]}")
+            continue
+        packets = int(done.stdout.rpartition("packets ")[2])
+        play.round.count("journeys without a way out", 1, int(packets > 0))
+        play.round.figures["packets"] = packets
+        if packets:
+            play.defect(f"{packets} packets wanted to leave")
+
+
+SCENARIOS = (
+    Scenario(
+        "S06",
+        "No call makes the gateway reach out",
+        "0 packets",
+        no_way_out,
+        faults=None,
+        chaos=(1, 2),
+        stage="plain",
+    ),
+    Scenario(
+        "F23",
+        "No body gets an answer that is no refusal",
+        "0 of 10,000 with 5xx or over 4 KB",
+        malformed,
+        faults=(1, 2_000),
+        chaos=(4, 5_000),
+        stage="plain",
+    ),
+    Scenario(
+        "F24",
+        "Huge and ambiguous requests are refused, and cost nothing",
+        "+ <= 50 MB, 0 restarts",
+        huge,
+        faults=(1, 1),
+        chaos=(1, 20),
+        stage="plain",
+    ),
+    Scenario(
+        "F25",
+        "No name leads elsewhere",
+        "0 files, 100 % 4xx",
+        names,
+        faults=(1, 60),
+        chaos=(1, 1_000),
+        stage="plain",
+    ),
+    Scenario(
+        "F22",
+        "Slow clients harm nobody",
+        "p99 <= 2 x, 0 errors",
+        slow,
+        faults=(1, 300),
+        chaos=(3, 1_000),
+        stage="plain",
+    ),
+)

@@ -1,0 +1,88 @@
+"""F32: processes run out of descriptors, threads and memory; they refuse what does not fit, and go on with the rest."""
+
+from __future__ import annotations
+
+import resource
+import secrets
+import time
+
+import httpx
+import psutil
+
+from model_store import aliases, names
+from tests.faults.load import Load
+from tests.faults.publisher import publish
+from tests.faults.scenarios.playing import Play, Scenario
+from tests.faults.scenarios.volumes import press_of
+from tests.rabbit import wait_until
+
+_RATE = 60.0
+_MORE_BYTES = 64 * 2**20
+
+
+def short_of_everything(play: Play) -> None:
+    """In turns: a replica without descriptors, a predictor without memory for one more model."""
+    stage = play.stage
+    for trial in range(play.trials):
+        if trial % 2:
+            _without_memory(play)
+        else:
+            _without_descriptors(play, f"api-{1 + trial // 2 % 2}")
+    play.round.count("shortages", play.trials)
+    wait_until(lambda: all(map(stage.ready_itself, stage.ours)), "everybody is ready", 30)
+
+
+def _without_descriptors(play: Play, name: str) -> None:
+    """What is open stays open and works; a new connection may be refused, and then the other replica answers."""
+    stage = play.stage
+    before = {pid: stage.limit(pid, resource.RLIMIT_NOFILE) for pid in stage.pids(name)}
+    with Load(stage.url, _RATE) as load:
+        time.sleep(1)
+        for pid in before:
+            open_now = psutil.Process(pid).num_fds()
+            stage.limit(pid, resource.RLIMIT_NOFILE, open_now)
+        time.sleep(5)
+        for pid, (soft, _) in before.items():
+            stage.limit(pid, resource.RLIMIT_NOFILE, soft)
+        wait_until(lambda: stage.ready_itself(name), f"{name} is ready", 20)
+    play.judge(load)
+    gone = [pid for pid in before if not psutil.pid_exists(pid)]
+    if gone:
+        play.defect(f"{name} ended for want of descriptors")
+
+
+def _without_memory(play: Play) -> None:
+    """A version that does not fit is refused by name; what is loaded goes on, and nobody is restarted for it."""
+    stage, press = play.stage, press_of(play)
+    mains = {name: stage.pid(name) for name in ("predictor-1", "predictor-2")}
+    for pid in mains.values():
+        size = psutil.Process(pid).memory_info().vms
+        stage.limit(pid, resource.RLIMIT_AS, size + _MORE_BYTES)
+    model = f"large-{secrets.token_hex(4)}"
+    publish(press, model, secrets.token_hex(16), padding_bytes=3 * _MORE_BYTES)
+    aliases.move_alias(press.volume, model, names.CHAMPION, 1)
+    with Load(stage.url, _RATE) as load, httpx.Client(base_url=stage.url, timeout=15, trust_env=False) as client:
+        for _ in range(4):
+            answer = client.post("/predict", json={"model": model, "instances": [[1.0, 2.0]]})
+            if answer.status_code not in (409, 413, 503, 507):
+                play.defect(f"a model beyond the memory: {answer.status_code} {answer.text[:120]}")
+        time.sleep(2)
+    play.judge(load)
+    for name, pid in mains.items():
+        if stage.pid(name) != pid:
+            play.defect(f"{name} was ended by a model beyond its memory")
+        else:
+            stage.limit(pid, resource.RLIMIT_AS, resource.RLIM_INFINITY)
+
+
+SCENARIOS = (
+    Scenario(
+        "F32",
+        "Who is short of descriptors or memory refuses that much and serves the rest",
+        "0 crash loops, 0 failed predictions",
+        short_of_everything,
+        faults=None,
+        chaos=(2, 6),
+        stage="plain",
+    ),
+)

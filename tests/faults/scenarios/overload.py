@@ -1,0 +1,119 @@
+"""F29: three times as many predictions as can be computed, at a fixed rate; what is answered, refused, and when."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import time
+
+from tests.acceptance.stack import Client
+from tests.faults.account import Account
+from tests.faults.load import LATE_S, Load
+from tests.faults.scenarios.playing import Play, Scenario
+
+MODEL = "heavy"
+_ROWS = 400
+_TREES = 300
+_FIRST_RATE = 20.0
+_STEP = 1.4
+_STEP_S = 4.0
+_PEAK_SHARE = 0.9
+_REFUSED_P99_S = 0.05
+_BACK_S = 5.0
+
+
+def train(client: Client) -> None:
+    """A forest whose batches cost tens of milliseconds, so that a client in Python can ask for three times too much."""
+    if client.http.get(f"/models/{MODEL}").status_code == 200:
+        return
+    draw = random.Random(1)
+    rows = [{"x": draw.random(), "z": draw.random(), "y": draw.random()} for _ in range(2_000)]
+    params = {"n_estimators": _TREES, "random_state": 1}
+    client.trained(model=MODEL, dataset={"rows": rows}, target="y", estimator="RandomForestRegressor", params=params)
+
+
+_INSTANCES = json.dumps([[n / _ROWS, 1 - n / _ROWS] for n in range(_ROWS)]).encode()
+
+
+def body(_x: int) -> bytes:
+    return b'{"model":"heavy","instances":%s}' % _INSTANCES
+
+
+def objection(_x: int, request_id: str, header_id: str, content: bytes) -> str:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        told = json.loads(content)
+        whole = (told["request_id"], header_id, len(told["predictions"])) == (request_id, request_id, _ROWS)
+        return "" if whole else f"crossed: {told['request_id']}, {len(told['predictions'])} rows"
+    return f"not readable: {content[:100]!r}"
+
+
+def overload(play: Play) -> None:
+    """Find the peak, ask for three times that for ``trials`` seconds, then for half of it again."""
+    stage, account = play.stage, Account(play.stage)
+    with Client(stage.url) as client:
+        train(client)
+    peak = _peak(stage.url)
+    account.submit(real=True)
+    with Load(stage.url, 3 * peak, body=body, objection=objection) as load:
+        time.sleep(play.trials)
+        ended_at = time.monotonic()
+    with Load(stage.url, peak / 2, body=body, objection=objection) as after:
+        time.sleep(_BACK_S + 3)
+    good = [one for one in load.records if not one.problem]
+    refused = sorted(one.seconds for one in load.failed if one.status in (429, 503))
+    other = [one for one in load.failed if one.status not in (429, 503)]
+    goodput = len(good) / play.trials
+    p99_s = refused[int(0.99 * len(refused))] if refused else 0.0
+    play.round.count("requests at 3 x the peak", load.sent, len(other))
+    play.round.figures |= {
+        "peak_rps": round(peak, 1),
+        "goodput_share": round(goodput / peak, 3),
+        "refused_share": round(len(refused) / load.sent, 3),
+        "refused_p99_ms": round(p99_s * 1000),
+        "answered_longest_ms": round(max((one.seconds for one in good), default=0) * 1000),
+    }
+    _judge(play, load, after, goodput / peak, p99_s, ended_at)
+    play.round.defects += account.settle().defects()
+
+
+def _judge(play: Play, load: Load, after: Load, share: float, p99_s: float, ended_at: float) -> None:
+    if share < _PEAK_SHARE:
+        play.slow(f"goodput is {share:.0%} of the peak")
+    if p99_s > _REFUSED_P99_S:
+        play.slow(f"refusals take {p99_s * 1000:.0f} ms at p99")
+    other = [one for one in load.failed if one.status not in (429, 503)]
+    if len(other) > 0.01 * load.sent:
+        told = {f"{one.status} {one.problem[:80]}" for one in other}
+        play.defect(f"{len(other)} of {load.sent} were neither answered nor refused: {sorted(told)[:3]}")
+    if any(one.seconds > LATE_S for one in load.records):
+        play.slow(f"an answer came {load.longest_s():.1f} s after it was due")
+    late = [one for one in after.failed if one.due > ended_at + _BACK_S]
+    if late:
+        play.defect(f"{len(late)} failures more than {_BACK_S} s after the overload: {late[0].problem[:100]}")
+
+
+def _peak(url: str) -> float:
+    """The most right answers a second at any fixed rate, looked for in steps."""
+    best, rate = 0.0, _FIRST_RATE
+    while True:
+        with Load(url, rate, body=body, objection=objection) as load:
+            time.sleep(_STEP_S)
+        good = sum(not one.problem for one in load.records) / _STEP_S
+        best = max(best, good)
+        if good < 0.9 * rate:
+            return best
+        rate *= _STEP
+
+
+SCENARIOS = (
+    Scenario(
+        "F29",
+        "Three times too many requests leave nine tenths of the peak",
+        ">= 90 % of peak; refused <= 50 ms at p99",
+        overload,
+        faults=None,
+        chaos=(1, 60),
+        stage="plain",
+    ),
+)

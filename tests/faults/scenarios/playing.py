@@ -1,0 +1,135 @@
+"""What a scenario is, and what it is given to play with."""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from tests.acceptance.stack import Client
+from tests.faults import oracle
+from tests.faults.load import Load
+from tests.faults.results import Round
+from tests.faults.stage import Stage
+from wire import topology
+
+STAGES: dict[str, Callable[[], Stage]] = {
+    "plain": lambda: Stage.set(woven=False),
+    "woven": Stage.set,
+    "two trainers": lambda: Stage.set(second_trainer=True),
+    # Attempts as they are by default: a job that meets a full volume each time has to end.
+    "small volume": lambda: Stage.set(volume_mb=24, WARREN_TRAIN__ATTEMPTS="3"),
+    "small ledger": lambda: Stage.set(ledger_mb=8),
+    "jumping clock": lambda: Stage.set(own_clock=True),
+    "proxied": lambda: Stage.set(proxied=topology.ROLES),
+}
+"""The kinds of stacks that scenarios run on: ``plain`` has neither failpoints nor the quick child."""
+
+
+@dataclass
+class Play:
+    """One round under way: ``trials`` to do on ``stage``, moments from ``rng``, what is seen into ``round``."""
+
+    stage: Stage
+    trials: int
+    rng: random.Random
+    round: Round
+
+    def defect(self, text: str) -> None:
+        """A promise did not hold."""
+        self.round.defects.append(text)
+
+    def slow(self, text: str) -> None:
+        """What came right came late: fails `make chaos`, which has the machine to itself, and no test."""
+        self.round.slow.append(text)
+
+    def judge(self, load: Load, *, may_refuse: bool = False) -> None:
+        """Write down what the load saw."""
+        self.round.defects += load.defects(may_refuse=may_refuse)
+        self.round.slow += load.slow()
+        bad = [one for one in load.failed if not (may_refuse and one.status in (429, 503))]
+        self.round.count("predictions", load.sent, len(bad))
+        figures = load.figures()
+        for name in ("p50_ms", "p99_ms", "p999_ms", "longest_ms"):
+            self.round.figures[name] = max(self.round.figures.get(name, 0), figures[name])
+
+    def pause(self, most_s: float) -> None:
+        """Until a random moment, at most so far away: a fault must not come in step with anything."""
+        threading.Event().wait(self.rng.uniform(0, most_s))
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """``faults`` and ``chaos`` are (rounds, trials per round) of the tiers; ``targets`` says what must hold."""
+
+    name: str
+    promise: str
+    target: str
+    play: Callable[[Play], None]
+    faults: tuple[int, int] | None
+    chaos: tuple[int, int]
+    stage: str = "woven"
+
+
+def run(scenario: Scenario, stage: Stage, trials: int, seed: int) -> Round:
+    """Play one round; an exception of the harness is a defect like any other."""
+    done = Round(scenario.name, seed)
+    began = time.monotonic()
+    sys.stdout.write(f"{scenario.name}: {trials} trials, seed {seed}\n")
+    sys.stdout.flush()
+    try:
+        scenario.play(Play(stage, trials, random.Random(seed), done))
+    except Exception as error:
+        done.defects.append(f"{type(error).__name__}: {error}")
+    done.seconds = round(time.monotonic() - began, 1)
+    return done
+
+
+def seed_of(name: str, number: int) -> int:
+    """The seed of a scenario's round: the same every time, so that a failure can be played again."""
+    return zlib.crc32(f"{name}/{number}".encode())
+
+
+def ready_stage(kind: str) -> Stage:
+    """A started stage with the oracle's models on it."""
+    stage = STAGES[kind]()
+    try:
+        stage.up()
+        with Client(stage.url) as client:
+            oracle.train(client)
+    except BaseException:
+        stage.remove()
+        raise
+    return stage
+
+
+@dataclass
+class Watching:
+    """Calls ``look`` again and again in a thread while the block lasts; what it gives are defects."""
+
+    look: Callable[[], list[str]]
+    every_s: float = 0.05
+    looks: int = 0
+    found: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Watching:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watching", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join(60)
+
+    def _run(self) -> None:
+        while not self._over.wait(self.every_s):
+            self.looks += 1
+            self.found += self.look()

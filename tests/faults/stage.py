@@ -1,0 +1,343 @@
+"""A stack to be broken: started as ``make up`` does, with failpoints in its processes, and ways to hurt each."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from unittest import mock
+
+import httpx
+import msgspec
+
+from deploy.native import commands, ports, strays
+from deploy.native.layout import Layout
+from deploy.native.ports import PortBlock
+from deploy.native.programs import Program
+from deploy.native.programs import node as broker_node
+from deploy.native.programs import programs as plain_programs
+from deploy.native.supervision import Supervisor
+from model_store.volume import Volume
+from tests.acceptance.stack import Stack
+from tests.faults import quick_child
+from tests.faults.points import POINTS
+from tests.faults.proxy import Proxy
+from tests.rabbit import wait_until
+from tests.unit.predictor import artefacts
+from wire import topology
+
+FIRST_PORT = 8150
+TUNING = {
+    # Leases and silences of seconds, so that two hundred kills of a worker take minutes; what they are for
+    # stays the same. Attempts are counted by tests of their own (test_job_faults, F21): here none may end a job.
+    "WARREN_TRAIN__LEASE_RENEW_S": "1",
+    "WARREN_TRAIN__LEASE_STALE_S": "4",
+    "WARREN_TRAIN__ALIVE_S": "1",
+    "WARREN_TRAIN__SILENCE_S": "4",
+    "WARREN_TRAIN__ATTEMPTS": "50",
+    "WARREN_RETENTION__SWEEP_S": "10",
+    "WARREN_RETENTION__VERSIONS_PER_MODEL": "100000",
+}
+"""Settings of every fault stack."""
+
+SECOND_TRAINER = "trainer-2"
+_SMALL_INODES = 6_000
+PROCESSES = ("api-1", "api-2", "worker", "trainer", "predictor-1", "predictor-2")
+"""Those of ours."""
+
+
+@dataclass
+class Stage(Stack):
+    """The stack; ``proxies`` are the proxies between a role and the broker, by role."""
+
+    proxied: tuple[topology.Role, ...] = ()
+    proxies: dict[str, Proxy] = field(default_factory=dict)
+    woven: bool = True
+    second_trainer: bool = False
+    volume_mb: int = 0
+    ledger_mb: int = 0
+    own_clock: bool = False
+    _actions: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def set(
+        cls,
+        *,
+        woven: bool = True,
+        proxied: Sequence[topology.Role] = (),
+        second_trainer: bool = False,
+        volume_mb: int = 0,
+        ledger_mb: int = 0,
+        own_clock: bool = False,
+        **environment: str,
+    ) -> Stage:
+        """A stage in a home of its own, not started yet.
+
+        ``proxied`` roles reach the broker through a proxy; ``volume_mb`` and ``ledger_mb`` put the model
+        volume and the ledger on memory file systems of that size, which root can mount; ``own_clock`` lets
+        the wall clock of our processes jump.
+        """
+        port = next(port for port in range(FIRST_PORT, FIRST_PORT + 50) if not ports.taken(port))
+        stage = cls.fresh(WARREN_PORT=str(port), **{**TUNING, **environment})
+        stage.woven, stage.proxied, stage.second_trainer = woven, tuple(proxied), second_trainer
+        stage.own_clock = own_clock
+        stage.points.mkdir()
+        stage.clock.write_text("+0")
+        stage._prepare_quick_child()
+        for folder, size_mb in ((stage.layout.models, volume_mb), (stage.layout.ledger, ledger_mb)):
+            if size_mb:
+                folder.mkdir()
+                options = f"size={size_mb}m,nr_inodes={_SMALL_INODES},mode=0755"
+                subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
+        stage.volume_mb, stage.ledger_mb = volume_mb, ledger_mb
+        return stage
+
+    @property
+    def points(self) -> Path:
+        """Where a failpoint is armed."""
+        return self.layout.home / "points"
+
+    @property
+    def clock(self) -> Path:
+        """A file that holds by how many seconds the wall clock of our processes is wrong, such as ``+3600``."""
+        return self.layout.home / "clock"
+
+    def up(self) -> str:
+        with mock.patch.object(commands, "programs", self._programs):
+            return super().up()
+
+    def remove(self) -> None:
+        self.down()
+        for folder, size_mb in ((self.layout.models, self.volume_mb), (self.layout.ledger, self.ledger_mb)):
+            if size_mb:
+                subprocess.run(["umount", "--lazy", folder], check=True)
+        self.volume_mb = self.ledger_mb = 0
+        super().remove()
+
+    def remount_read_only(self) -> bool:
+        """Whether it worked: it does not while a file is open for writing."""
+        command = ["mount", "-o", "remount,ro", self.layout.models]
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+    def remount_writable(self) -> None:
+        subprocess.run(["mount", "-o", "remount,rw", self.layout.models], check=True)
+
+    def down(self) -> str:
+        for proxy in self.proxies.values():
+            proxy.close()
+        return super().down()
+
+    # ------------------------------------------------------------------ ends and freezes
+
+    def pids(self, name: str) -> list[int]:
+        """Everything a program is and has started: a replica's master and worker, a trainer's child."""
+        return strays.find(self.layout.home, name)
+
+    def pid(self, name: str) -> int:
+        return self.processes()[name].pid
+
+    def kill(self, name: str) -> None:
+        """``kill -9`` of a program and all it started, at once; returns when they are gone."""
+        self.kill_pids(self.pids(name))
+
+    def kill_pids(self, pids: Sequence[int]) -> None:
+        """``kill -9`` of processes of this stack; returns when they are gone."""
+        for pid in pids:
+            _signal(pid, signal.SIGKILL)
+        wait_until(lambda: not any(map(strays.alive, pids)), f"{pids} are gone")
+
+    def freeze(self, name: str) -> list[int]:
+        """SIGSTOP of a program and all it started; ``thaw`` takes what this gives."""
+        found = self.pids(name)
+        for pid in found:
+            _signal(pid, signal.SIGSTOP)
+        return found
+
+    def thaw(self, pids: Sequence[int]) -> None:
+        for pid in pids:
+            _signal(pid, signal.SIGCONT)
+
+    def reload_nginx(self) -> None:
+        """Give Nginx new workers, as a changed configuration would."""
+        before = {*self.pids("nginx")}
+        _signal(self.pid("nginx"), signal.SIGHUP)
+        wait_until(lambda: {*self.pids("nginx")} - before, "Nginx has new workers", 20)
+
+    def metric(self, name: str, metric: str) -> float:
+        """The sum of a metric of a program over its labels; 0 when it cannot be asked."""
+        try:
+            text = httpx.get(f"http://127.0.0.1:{self.block.metrics(name)}/metrics", timeout=5, trust_env=False).text
+        except httpx.HTTPError:
+            return 0.0
+        lines = [line for line in text.splitlines() if line.startswith((f"{metric} ", f"{metric}{{"))]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    def restart(self, name: str, timeout_s: float = 60) -> None:
+        """Stop a program as a deployment does (SIGTERM, draining), start it again, wait until it is ready."""
+        supervisor = Supervisor(self.layout)
+        full = f"{self.processes()[name].group}:{name}"
+        supervisor._call("stopProcess", full, timeout_s=timeout_s)
+        supervisor._call("startProcess", full, timeout_s=timeout_s)
+        self.wait_back(name, timeout_s=timeout_s)
+
+    def wait_back(self, name: str, killed: int = 0, timeout_s: float = 60) -> float:
+        """Wait until a program runs, is another process than ``killed``, and is ready; the seconds it took."""
+        began = time.monotonic()
+
+        def back() -> bool:
+            one = self.processes().get(name)
+            return one is not None and one.pid not in (0, killed) and self.ready_itself(name)
+
+        wait_until(back, f"{name} is back", timeout_s)
+        return time.monotonic() - began
+
+    def ready_itself(self, name: str) -> bool:
+        """Whether a program says so on a port of its own."""
+        if name.startswith("api-"):
+            return self.ready(self.replicas[int(name[-1]) - 1])
+        if name in PROCESSES:
+            return self.ready(f"http://127.0.0.1:{self.block.metrics(name)}")
+        if name == SECOND_TRAINER:
+            return self.ready(f"http://127.0.0.1:{self._second_metrics(self.block)}")
+        return self.ready() if name == "nginx" else ports.taken(self.block.amqp)
+
+    @property
+    def ours(self) -> tuple[str, ...]:
+        """The names of our processes."""
+        return PROCESSES
+
+    def limit(self, pid: int, which: int, soft: int | None = None) -> tuple[int, int]:
+        """What a process of this stack may use of a resource (soft, hard); with ``soft``, from now on."""
+        held = resource.prlimit(pid, which)
+        return held if soft is None else resource.prlimit(pid, which, (soft, held[1]))
+
+    # ------------------------------------------------------------------ failpoints
+
+    def arm(self, point: str, action: str = "kill") -> None:
+        """The next one who comes to this point is ended (``kill``), frozen, or gets an OSError (``raise``)."""
+        assert point in POINTS, point
+        assert self.woven
+        (self.points / f"{point}.fired").unlink(missing_ok=True)
+        self._actions[point] = action
+        part = self.points / f"{point}.part"
+        part.write_text(action)
+        part.rename(self.points / point)
+
+    def fired(self, point: str) -> bool:
+        """Whether somebody came to the point; where it kills, whether he is gone."""
+        try:
+            pid = int((self.points / f"{point}.fired").read_text())
+        except FileNotFoundError:
+            return False
+        return self._actions[point] != "kill" or not strays.alive(pid)
+
+    def who_fired(self, point: str) -> int:
+        """The process that came to the point."""
+        return int((self.points / f"{point}.fired").read_text())
+
+    def disarm(self, point: str) -> None:
+        (self.points / point).unlink(missing_ok=True)
+
+    # ------------------------------------------------------------------ the broker
+
+    def ctl(self, *arguments: str) -> str:
+        """What ``rabbitmqctl`` prints."""
+        return broker_node(self.layout, self.block).ctl(*arguments)
+
+    def queues(self) -> dict[str, int]:
+        """Messages in each shared queue, waiting and unacknowledged."""
+        text = self.ctl("list_queues", "-p", "warren", "name", "messages")
+        found = [line.split("\t") for line in text.splitlines() if line.startswith("warren.")]
+        return {name: int(count) for name, count in found}
+
+    # ------------------------------------------------------------------ inside
+
+    def _programs(self, layout: Layout, block: PortBlock, tuning: Mapping[str, str]) -> list[Program]:
+        for role in self.proxied:
+            if role not in self.proxies:
+                self.proxies[role] = Proxy("127.0.0.1", block.amqp)
+        found = plain_programs(layout, block, tuning)
+        if self.second_trainer:
+            found.append(self._second(next(one for one in found if one.name == "trainer"), block))
+        return [self._changed(program) for program in found]
+
+    def _second(self, trainer: Program, block: PortBlock) -> Program:
+        port = self._second_metrics(block)
+        environment = {**trainer.environment, "WARREN_PROCESS__METRICS_PORT": str(port)}
+        ready = f"http://127.0.0.1:{port}/readyz"
+        return replace(trainer, name=SECOND_TRAINER, environment=environment, ready_url=ready, ports={"metrics": port})
+
+    @staticmethod
+    def _second_metrics(block: PortBlock) -> int:
+        return block.all()[-1]
+
+    def _changed(self, program: Program) -> Program:
+        role = program.group
+        if role not in topology.ROLES:
+            return program
+        command, environment = list(program.command), dict(program.environment)
+        if self.woven:
+            module = command[command.index("-m") + 1]
+            command = [command[0], "-m", "tests.faults.woven", str(self.points), role, module]
+        if self.own_clock:
+            environment |= {
+                "LD_PRELOAD": _faketime(),
+                "FAKETIME_TIMESTAMP_FILE": str(self.clock),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                "FAKETIME_DONT_RESET": "1",
+            }
+        if role in self.proxies:
+            environment["WARREN_BROKER__PORT"] = str(self.proxies[role].port)
+        return replace(program, command=command, environment=environment)
+
+    def _prepare_quick_child(self) -> None:
+        """The artefact that ``quick-`` models are given: the sum of two numbers."""
+        prepared = self.layout.home / quick_child.PREPARED
+        prepared.mkdir()
+        graph, schema = artefacts.regression(), artefacts.NUMBERS
+        files = {"model.onnx": graph, "schema.json": schema.encode()}
+        files["samples.json"] = artefacts.sample_file(graph, schema)
+        for name, content in files.items():
+            (prepared / name).write_bytes(content)
+        trained = {
+            "estimator": "Quick",
+            "task": "regression",
+            "params": {},
+            "features": schema.to_builtins(),
+            "target": "target",
+            "classes": None,
+            "metrics": {"r2": 1.0},
+            "score": 1.0,
+            "scoring": "r2",
+            "dataset": {"sample": "iris", "digest": "00", "rows": 150},
+            "runtime": "onnx",
+            "runtime_report": {},
+            "libraries": {},
+            "holdout": {},
+            "report": {},
+            "files": list(files),
+        }
+        (prepared / "trained.json").write_bytes(msgspec.json.encode(trained))
+
+    @property
+    def volume(self) -> Volume:
+        return Volume(self.layout.models)
+
+
+def _faketime() -> str:
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    assert found, "libfaketime is not installed: apt-get install libfaketime"
+    return str(found[0])
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return

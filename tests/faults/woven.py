@@ -1,0 +1,101 @@
+"""Becomes a process of the stack with its failpoints: ``python -m tests.faults.woven <folder> <role> <module>``.
+
+A point acts when a file of its name lies in the folder; whoever takes the file away acts, once:
+``kill`` ends the process as ``kill -9`` does, ``freeze`` stops it (SIGSTOP), ``raise`` raises OSError.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.faults.points import POINTS, Point
+
+
+def main(folder: str, role: str, module: str) -> None:
+    for name, point in POINTS.items():
+        if point.role == role:
+            weave(name, point, Path(folder))
+    if role == "trainer":
+        take_quick_child()
+    sys.argv = [module]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def weave(name: str, point: Point, folder: Path) -> None:
+    """Wrap the point's function. Raises ImportError or AttributeError when it is gone."""
+    owner, attribute = found(point)
+    original = getattr(owner, attribute)
+    setattr(owner, attribute, _wrapped(original, point, functools.partial(fire, folder, name)))
+
+
+def found(point: Point) -> tuple[Any, str]:
+    """The module or class that holds the point's function, and its name there."""
+    module, _, path = point.target.partition(":")
+    *outer, attribute = path.split(".")
+    owner = functools.reduce(getattr, outer, importlib.import_module(module))
+    getattr(owner, attribute)
+    return owner, attribute
+
+
+def fire(folder: Path, name: str) -> None:
+    """Act if the point is armed and nobody else was faster."""
+    try:
+        action = (folder / name).read_text()
+        (folder / name).rename(folder / f"{name}.{os.getpid()}.part")
+    except FileNotFoundError:
+        return
+    (folder / f"{name}.{os.getpid()}.part").write_text(str(os.getpid()))
+    (folder / f"{name}.{os.getpid()}.part").rename(folder / f"{name}.fired")
+    if action == "raise":
+        raise OSError(f"failpoint {name}")
+    os.kill(os.getpid(), {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP}[action])
+
+
+def _wrapped(original: Callable[..., Any], point: Point, act: Callable[[], None]) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(original):
+
+        @functools.wraps(original)
+        async def woven_async(*given: Any, **named: Any) -> Any:
+            if point.moment == "before" and point.when(*given, **named):
+                act()
+            result = await original(*given, **named)
+            if point.moment == "after" and point.when(*given, **named):
+                act()
+            return result
+
+        return woven_async
+
+    @functools.wraps(original)
+    def woven(*given: Any, **named: Any) -> Any:
+        if point.moment == "before" and point.when(*given, **named):
+            act()
+        result = original(*given, **named)
+        if point.moment == "after" and point.when(*given, **named):
+            act()
+        return result
+
+    return woven
+
+
+def take_quick_child() -> None:
+    """Let models named ``quick-…`` be made without a fit: a thousand jobs in minutes (quick_child)."""
+    from tests.faults import quick_child
+    from trainer.service import TrainerService
+    from trainer.training import CHILD_COMMAND
+
+    given = TrainerService.__init__.__defaults__ or ()
+    assert CHILD_COMMAND in given, "the trainer's child is started in another way"
+    TrainerService.__init__.__defaults__ = tuple(quick_child.COMMAND if one == CHILD_COMMAND else one for one in given)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])

@@ -1,0 +1,280 @@
+"""One offline prediction followed in this process: how it ends, and that nothing else is left of it.
+
+The broker is wire's own in memory; ledger, folder and files are real.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.jobs import following, task
+from api.jobs.celery_app import make_app
+from api.jobs.enqueueing import Enqueuer
+from api.jobs.leases import LeaseKeeper
+from api.jobs.task import JobTask
+from api.jobs.views import view
+from api.ledger import Ledger, rows
+from api.offline import window as windows
+from api.offline.attempt import Attempts
+from api.offline.folder import CSV, OutputFolder, Summary
+from api.offline.order import KIND, Order
+from tests.jobs import new_job
+from tests.rabbit import wait_until
+from tests.unit.api_offline.test_window import Predictor, echo
+from wire import errors, messages, row_blocks, settings, topology
+from wire.memory import MemoryBroker
+from wire.row_blocks import Block, Refused
+from wire.server import Request
+
+DATASET = "d" * 32
+
+
+class Tables:
+    """A trainer that writes the rows it is told to, and a file in place of Parquet."""
+
+    def __init__(self, broker: MemoryBroker, root: Path) -> None:
+        self.blocks = [Block(2, b"[[1],[2]]"), Block(2, b"[[3]]", b"", (Refused(0, "x must be a number"),))]
+        self.failure: errors.WarrenError | None = None
+        self.said_rows: int | None = None
+        self.asked: list[str] = []
+        self.stopped: list[str] = []
+        self._root = root
+        self.server = broker.server("trainer", "trainer")
+        self.server.serve(topology.TABLES, self._handle, prefetch=1)
+        self.server.subscribe(topology.STOP, self._stop)
+        self.server.start()
+        assert self.server.wait_ready(5)
+
+    def _handle(self, request: Request) -> messages.Message:
+        self.asked.append(request.kind)
+        request.reply(messages.TrainProgress(job_id="j", fraction=0.5, stage="reading"))
+        if self.failure is not None:
+            raise self.failure
+        if request.kind == messages.ReadRows.TYPE:
+            asked = messages.ReadRows.decode(request.body)
+            with (self._root / ".tmp" / asked.draft / row_blocks.FILE).open("wb") as file:
+                for block in self.blocks:
+                    row_blocks.write(file, block)
+            total = sum(block.total for block in self.blocks) if self.said_rows is None else self.said_rows
+            return messages.RowsRead(job_id=asked.job_id, rows=total, refused=1)
+        written = messages.WriteParquet.decode(request.body)
+        assert [column.name for column in written.columns] == ["prediction", "error"]
+        (self._root / ".tmp" / written.draft / "output.parquet").write_bytes(b"PAR1")
+        return messages.ParquetWritten(job_id=written.job_id, size_bytes=4)
+
+    def _stop(self, request: Request) -> None:
+        self.stopped.append(messages.StopTraining.decode(request.body).job_id)
+
+
+class Shop:
+    """A worker's parts around one ledger, one folder and one broker in memory."""
+
+    def __init__(self, home: Path) -> None:
+        self.broker = MemoryBroker(settings.Broker(reconnect_max_s=0.1))
+        self.ledger = Ledger(settings.Ledger(url=f"sqlite:///{home}/ledger.sqlite3"))
+        self.ledger.migrate()
+        self.rpc = self.broker.client("worker", "worker")
+        self.rpc.start()
+        assert self.rpc.wait_connected(10)
+        self.stopping = threading.Event()
+        self.folder = OutputFolder(home / "predictions")
+        self.keeper = LeaseKeeper(self.ledger.leases, 0.0)
+        config = settings.Settings(train=settings.Train(silence_s=0.3, attempts=2))
+        self.attempts = Attempts(config, self.rpc, self.ledger.leases, self.folder, self.stopping)
+        self.task = JobTask(
+            config.train,
+            self.ledger,
+            self.rpc,
+            Enqueuer(make_app(self.broker.settings), self.rpc, self.ledger),
+            self.keeper,
+            offline=self.attempts,
+            name="w1",
+            stopping=self.stopping,
+        )
+        self.tables = Tables(self.broker, self.folder.root)
+        self.predictor = Predictor(self.broker, lambda found, request: self.say(found, request))
+        self.say: Callable[[list[Any], Request], Any] = echo
+
+    def accepted(self) -> rows.Job:
+        order = Order(model="m", version=7, dataset_id=DATASET, features={})
+        return self.ledger.jobs.accept(new_job(kind=KIND, model="m", request=order.encode()), queued_limit=9)
+
+    def run(self, job: rows.Job) -> rows.Job:
+        self.task.run(job.job_id, lambda: None)
+        return self.find(job)
+
+    def find(self, job: rows.Job) -> rows.Job:
+        return self.ledger.jobs.find(job.job_id, owner=None)
+
+    def left(self) -> list[str]:
+        return [str(path.relative_to(self.folder.root)) for path in self.folder.root.rglob("*") if path.is_file()]
+
+    def close(self) -> None:
+        self.stopping.set()
+        self.tables.server.stop(1)
+        self.predictor.server.stop(1)
+        self.rpc.close()
+        self.ledger.close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    monkeypatch.setattr(task, "_RETRY_PAUSE_S", 0.01)
+    monkeypatch.setattr(following, "POLL_S", 0.02)
+    monkeypatch.setattr(windows, "POLL_S", 0.02)
+    shop = Shop(tmp_path)
+    yield shop
+    shop.close()
+
+
+def test_a_job_ends_with_one_whole_output(shop: Shop) -> None:
+    job = shop.run(shop.accepted())
+    assert (job.status, job.attempts) == ("succeeded", 1)
+    assert json.loads(job.result or "") == {
+        "model": "m",
+        "version": 7,
+        "rows": 4,
+        "refused": 1,
+        "columns": ["prediction", "error"],
+        "csv_bytes": shop.folder.file(job.job_id, CSV).stat().st_size,
+        "parquet_bytes": 4,
+    }
+    assert shop.folder.file(job.job_id, CSV).read_text() == "prediction,error\n1,\n2,\n,x must be a number\n3,\n"
+    assert len(shop.left()) == 3
+    shown = view(job)
+    assert (shown.kind, shown.version, shown.dataset.id, shown.links.output) == (
+        "predict",
+        7,
+        DATASET,
+        f"/jobs/{job.job_id}/output",
+    )
+    fractions = [
+        json.loads(e.data)["progress"]["fraction"] for e in shop.ledger.jobs.events(job.job_id, after=0, limit=99)
+    ]
+    assert fractions == sorted(fractions)
+
+
+def test_an_output_that_was_published_before_a_crash_is_the_output(shop: Shop) -> None:
+    job = shop.accepted()
+    summary = Summary(model="m", version=7, rows=1, refused=0, columns=(), csv_bytes=1, parquet_bytes=1)
+    shop.folder.publish(shop.folder.draft(job.job_id, 0), job.job_id, summary)
+    assert shop.run(job).status == "succeeded"
+    assert shop.tables.asked == []
+
+
+@pytest.mark.parametrize(
+    "error", [errors.BadInput("The table has no rows."), errors.DatasetNotFound(), errors.StorageFull()]
+)
+def test_what_the_trainer_cannot_read_ends_the_job_at_once(shop: Shop, error: errors.WarrenError) -> None:
+    shop.tables.failure = error
+    job = shop.run(shop.accepted())
+    assert (job.status, job.error_code, job.error_message, job.attempts) == ("failed", error.code, error.message, 1)
+    assert shop.left() == []
+
+
+def test_a_version_that_is_gone_ends_the_job_at_once(shop: Shop) -> None:
+    shop.say = lambda _rows, _request: errors.VersionNotFound()
+    job = shop.run(shop.accepted())
+    assert (job.status, job.error_code) == ("failed", "version_not_found")
+
+
+def test_a_defect_is_tried_again_and_then_a_dead_letter(shop: Shop) -> None:
+    shop.say = lambda _rows, _request: errors.InternalError()
+    job = shop.run(shop.accepted())
+    assert (job.status, job.attempts, job.holder) == ("running", 1, None)
+    job = shop.run(job)
+    assert (job.status, job.attempts, job.dead_letter) == ("failed", 2, "due")
+    assert shop.left() == []
+
+
+def test_a_dataset_without_one_row_to_predict_is_bad_input(shop: Shop) -> None:
+    shop.tables.blocks = [Block(1, b"[]", b"", (Refused(0, "age must be a number"),))]
+    job = shop.run(shop.accepted())
+    assert (job.status, job.error_code) == ("failed", "bad_input")
+    assert "age must be a number" in (job.error_message or "")
+
+
+def test_rows_that_are_missing_from_the_draft_are_a_defect(shop: Shop) -> None:
+    shop.tables.said_rows = 99
+    job = shop.run(shop.accepted())
+    assert (job.status, job.attempts, job.holder) == ("running", 1, None)
+
+
+def test_a_cancel_ends_a_job_that_waits_for_predictors(shop: Shop) -> None:
+    gate = threading.Event()
+    shop.say = lambda found, request: (gate.wait(20), echo(found, request))[1]
+    job = shop.accepted()
+    thread = threading.Thread(target=shop.run, args=(job,))
+    thread.start()
+    wait_until(lambda: shop.predictor.seen, "a block is being computed")
+    shop.ledger.jobs.request_cancel(job.job_id, owner=None)
+    shop.keeper._renewed_at = float("inf")
+    wait_until(lambda: (shop.keeper.look(), not thread.is_alive())[1], "the job has ended", 5)
+    gate.set()
+    assert shop.find(job).status == "cancelled"
+    assert shop.left() == []
+    wait_until(lambda: shop.tables.stopped == [job.job_id], "the trainer was told")
+
+
+def test_a_worker_that_stops_gives_the_job_back(shop: Shop) -> None:
+    gate = threading.Event()
+    shop.say = lambda found, request: (gate.wait(20), echo(found, request))[1]
+    job = shop.accepted()
+    thread = threading.Thread(target=shop.run, args=(job,))
+    thread.start()
+    wait_until(lambda: shop.predictor.seen, "a block is being computed")
+    shop.stopping.set()
+    thread.join(10)
+    gate.set()
+    assert (shop.find(job).status, shop.find(job).attempts, shop.find(job).holder) == ("running", 0, None)
+    assert shop.left() == []
+
+
+def test_a_lost_lease_ends_the_attempt_and_changes_nothing(shop: Shop) -> None:
+    gate = threading.Event()
+    shop.say = lambda found, request: (gate.wait(20), echo(found, request))[1]
+    job = shop.accepted()
+    thread = threading.Thread(target=shop.run, args=(job,))
+    thread.start()
+    wait_until(lambda: shop.predictor.seen, "a block is being computed")
+    shop.ledger.leases.expire(shop.find(job), errors.InternalError().to_body(), limit=9)
+    wait_until(lambda: (shop.keeper.look(), not thread.is_alive())[1], "the attempt has ended", 5)
+    gate.set()
+    assert (shop.find(job).status, shop.find(job).holder) == ("running", None)
+
+
+def test_progress_that_cannot_be_stored_does_not_end_the_job(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> bool:
+        raise errors.LedgerUnavailable
+
+    monkeypatch.setattr(shop.ledger.leases, "progress", away)
+    assert shop.run(shop.accepted()).status == "succeeded"
+
+
+def test_a_full_volume_ends_the_job_with_its_own_code(shop: Shop) -> None:
+    many = b"[" + b",".join([b"[1]"] * 500) + b"]"
+    shop.tables.blocks = [Block(500, many) for _ in range(800)]
+    job = shop.accepted()
+    size = 1024 * 1024
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    shop.say = lambda found, _request: b'"predictions":' + json.dumps(["x" * 20] * len(found)).encode()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4 * size, before[1]))
+    try:
+        job = shop.run(job)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (job.status, job.error_code, job.attempts) == ("failed", "storage_full", 1)
+    assert shop.left() == []
+
+
+def test_a_folder_that_cannot_be_written_is_tried_again(shop: Shop) -> None:
+    shop.folder.root.write_text("not a folder")
+    job = shop.run(shop.accepted())
+    assert (job.status, job.attempts) == ("queued", 1)

@@ -1,0 +1,217 @@
+"""The harness sees what it is there to see: each kind of damage, planted, is found."""
+
+import contextlib
+import json
+import re
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.faults import oracle, points, quick_child, results, soak, woven
+from tests.faults.account import Facts, verdict
+from tests.faults.load import Load, Record
+from tests.faults.proxy import Proxy
+from tests.faults.scenarios import SCENARIOS
+from trainer.service import TrainerService
+
+
+@pytest.mark.parametrize("name", points.POINTS)
+def test_every_failpoint_names_a_function_that_is_there(name: str) -> None:
+    owner, attribute = woven.found(points.POINTS[name])
+    assert callable(getattr(owner, attribute))
+
+
+def test_no_package_knows_of_failpoints() -> None:
+    packages = ("api", "deploy", "model_store", "predictor", "tables", "trainer", "wire")
+    files = [file for name in packages for file in Path(name).rglob("*.py")]
+    assert files
+    assert not [file for file in files if "failpoint" in file.read_text() or "tests.faults" in file.read_text()]
+
+
+def test_an_armed_point_acts_once_and_an_unarmed_one_never(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = SimpleNamespace(work=lambda number: number + 1)
+    monkeypatch.setattr(woven, "found", lambda _point: (target, "work"))
+    point = points.Point("api", "before", "a:b", lambda number: number == 7)
+    woven.weave("point", point, tmp_path)
+    assert target.work(7) == 8
+    (tmp_path / "point").write_text("raise")
+    assert target.work(1) == 2
+    with pytest.raises(OSError, match="failpoint point"):
+        target.work(7)
+    assert target.work(7) == 8
+    assert (tmp_path / "point.fired").exists()
+
+
+def test_the_quick_child_takes_the_place_of_the_fit_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = TrainerService.__init__.__defaults__
+    assert before
+    monkeypatch.setattr(TrainerService.__init__, "__defaults__", before)
+    woven.take_quick_child()
+    after = TrainerService.__init__.__defaults__
+    assert after
+    assert [new for old, new in zip(before, after, strict=True) if old != new] == [quick_child.COMMAND]
+
+
+def facts(**changed: Any) -> Facts:
+    ended = {"status": "succeeded", "model": "m", "result": {"version": 1}}
+    whole = Facts({"key": "job"}, {"job": ended}, [("job", "m", 1)], {"job"}, [], [])
+    return whole._replace(**changed)
+
+
+def test_a_whole_account_has_no_defect() -> None:
+    assert verdict(facts()).defects() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind"),
+    [
+        ({"jobs": {}}, "lost"),
+        ({"versions": []}, "lost"),
+        ({"versions": [("job", "m", 2)]}, "lost"),
+        ({"versions": [("job", "m", 1), ("job", "m", 2)]}, "duplicated"),
+        ({"versions": [("job", "m", 1), ("other", "m", 2)]}, "unexpected"),
+        ({"ledger": {"job", "other"}}, "unexpected"),
+        ({"jobs": {"job": {"status": "running"}}, "versions": []}, "stuck"),
+        ({"jobs": {"job": {"status": "cancelled", "model": "m"}}}, "unexpected"),
+        ({"jobs": {"job": {"status": "failed", "error": "e"}}, "versions": []}, "failed"),
+        ({"partial": [".tmp/x"]}, "partial"),
+        ({"queues": ["warren.dead.v1: 1"]}, "queues"),
+    ],
+)
+def test_each_kind_of_damage_is_found(changed: dict[str, Any], kind: str) -> None:
+    [defect] = verdict(facts(**changed)).defects()
+    assert defect.startswith(f"{kind} 1")
+
+
+def answer(x: int = 2, version: int = 2, request_id: str = "r", **changed: Any) -> bytes:
+    told = {"model": "oracle", "version": version, "predictions": [x + version * oracle.STEP], "request_id": request_id}
+    return json.dumps(told | changed).encode()
+
+
+def test_the_oracle_knows_its_own_answer() -> None:
+    assert oracle.objection(2, "r", "r", answer()) == ""
+
+
+@pytest.mark.parametrize(
+    ("header_id", "content"),
+    [
+        ("other", answer()),
+        ("r", answer(request_id="other")),
+        ("r", answer(version=1)),
+        ("r", answer(x=3)),
+        ("r", answer(version=2, predictions=[2 + oracle.STEP])),
+        ("r", answer(predictions=[])),
+        ("r", b"{"),
+    ],
+)
+def test_the_oracle_objects_to_every_other(header_id: str, content: bytes) -> None:
+    assert oracle.objection(2, "r", header_id, content)
+
+
+def test_a_refused_and_a_missing_answer_are_defects_of_a_load_and_a_late_one_is_slow() -> None:
+    load = Load("http://127.0.0.1:1", records=[Record(0, 0.1, 200, ""), Record(0, 0.1, 503, "busy")], sent=2)
+    assert load.defects() == ["1 x 503: busy"]
+    assert (load.defects(may_refuse=True), load.slow()) == ([], [])
+    load.records.append(Record(0, 9.0, 200, ""))
+    assert "1 answers later" in load.slow()[0]
+    assert Load("http://127.0.0.1:1", sent=1).defects() == ["1 requests without any end"]
+
+
+def test_the_rule_of_three() -> None:
+    assert results.upper_bound(300, 0) == pytest.approx(0.01)
+    assert results.upper_bound(0, 0) == 1.0
+    assert results.upper_bound(100, 5) > 0.05
+
+
+def test_results_outlive_the_run_and_fill_their_place_in_the_page(tmp_path: Path) -> None:
+    kept = results.Results("chaos", tmp_path)
+    first = results.Round("F99", trials={"kills": 100}, failures={"kills": 0})
+    kept.add(first)
+    kept.add(results.Round("F98", defects=["a | b"]))
+    assert results.Results("chaos", tmp_path).rounds()[0] == first
+    board = results.table(kept.rounds(), [("F99", "holds", "all"), ("F98", "breaks", "none")])
+    assert "| F99 | holds (target: all) | 100 kills | held; failed: 0 kills | 3.00% of kills |" in board
+    assert "**failed**: a / b" in board
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- chaos: generated -->\nold\n<!-- chaos: end -->\nafter\n")
+    results.write_page("chaos", board, page)
+    assert page.read_text() == f"before\n<!-- chaos: generated -->\n{board}\n<!-- chaos: end -->\nafter\n"
+    assert results.read_page("chaos", page) == board
+    other = results.table([results.Round("F98", slow=["late"])], [("F99", "", ""), ("F98", "", "")], board)
+    assert other.splitlines()[2] == board.splitlines()[2], "who was not played keeps the old row"
+    assert "held, but slow: late" in other.splitlines()[3]
+    kept.forget(["F99"])
+    assert [one.scenario for one in kept.rounds()] == ["F98"]
+
+
+@pytest.fixture
+def echo() -> Iterator[int]:
+    """The port of a server that sends back what it gets."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                while block := self.request.recv(100):
+                    self.request.sendall(block)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def test_the_proxy_passes_holds_back_and_resets(echo: int) -> None:
+    proxy = Proxy("127.0.0.1", echo)
+    try:
+        with socket.create_connection(("127.0.0.1", proxy.port), 5) as one:
+            one.sendall(b"a")
+            assert one.recv(1) == b"a"
+            proxy.set("half-open")
+            one.sendall(b"b")
+            one.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                one.recv(1)
+            proxy.set("pass")
+            one.settimeout(5)
+            assert one.recv(1) == b"b"
+            proxy.reset()
+            with pytest.raises(ConnectionResetError):
+                one.recv(1)
+        proxy.set("refuse")
+        with (
+            pytest.raises(ConnectionResetError),
+            socket.create_connection(("127.0.0.1", proxy.port), 5) as two,
+        ):
+            two.recv(1)
+    finally:
+        proxy.close()
+
+
+def test_the_page_names_only_tests_that_are_there() -> None:
+    page = Path("docs/reliability.md").read_text()
+    code = "\n".join(file.read_text() for file in Path("tests").rglob("test_*.py"))
+    named = re.findall(r"`(test_\w+)`", page)
+    assert len(named) > 30
+    assert not [name for name in named if f"def {name}(" not in code]
+    assert not [file for file in re.findall(r"`(tests/\S+?)`", page) if not Path(file).exists()]
+
+
+def test_every_scenario_is_named_in_the_page() -> None:
+    named = {*re.findall(r"[FS]\d\d", Path("docs/reliability.md").read_text())}
+    assert not {name.split()[0] for name in SCENARIOS} - named
+
+
+def test_growth_is_seen_only_where_there_is_some() -> None:
+    flat, growing = soak.Usage(), soak.Usage()
+    for minute in range(60):
+        flat.samples["api-1/1"].append(soak.Sample(60 * minute, 100 + minute % 2, 5, 20))
+        growing.samples["api-1/1"].append(soak.Sample(60 * minute, 100 + minute / 20, 5, 20 + minute))
+    assert flat.growth() == []
+    assert growing.growth()[0] == "api-1/1 grew by 3.0 MB an hour"
+    assert "descriptors" in growing.growth()[1]

@@ -1,0 +1,216 @@
+"""The child that reads and writes tables, run as the trainer runs it, and the trainer's side of it."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from tables.columns import Column
+from tables.schema import Schema
+from tests.rabbit import wait_until
+from trainer import table_child, table_order
+from trainer.table_work import TableWork
+from wire import errors, messages, row_blocks, settings
+from wire.deadlines import Deadline
+
+DATASET = "d" * 32
+JOB = "a" * 32
+SCHEMA = Schema((Column("a", "number"),)).to_builtins()
+
+
+class Place:
+    """A datasets folder with one dataset, and a draft."""
+
+    def __init__(self, home: Path) -> None:
+        self.datasets = home / "datasets"
+        self.predictions = home / "predictions"
+        self.draft = self.predictions / ".tmp" / f"{JOB}-1"
+        for folder in (self.datasets / DATASET, self.draft):
+            folder.mkdir(parents=True)
+
+    def dataset(self, text: str) -> None:
+        (self.datasets / DATASET / "data.csv").write_text(text)
+
+    def order(self, message: messages.Message) -> None:
+        order = table_order.Order(message.TYPE, msgspec.Raw(message.encode()))
+        (self.draft / table_order.FILE).write_bytes(msgspec.json.encode(order))
+
+    def run(self, **more: Any) -> bytes:
+        """The child's last line."""
+        command = [sys.executable, "-m", "trainer.table_child", str(self.draft), str(self.datasets)]
+        done = subprocess.run(command, capture_output=True, timeout=60, **more)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()[-1]
+
+    def files(self) -> set[str]:
+        return {path.name for path in self.draft.iterdir()}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def reading(**given: Any) -> messages.ReadRows:
+    asked = {"job_id": JOB, "draft": f"{JOB}-1", "dataset_id": DATASET, "features": SCHEMA}
+    return messages.ReadRows(**{**asked, "block_rows": 100, "block_bytes": 10_000, **given})
+
+
+def writing(*columns: messages.OutputColumn) -> messages.WriteParquet:
+    return messages.WriteParquet(job_id=JOB, draft=f"{JOB}-1", columns=columns)
+
+
+def failure(line: bytes) -> str:
+    assert line.startswith(table_order.FAILED), line
+    return messages.Failure.decode(line[len(table_order.FAILED) :]).error.code
+
+
+class TestChild:
+    def test_reads_a_dataset_into_blocks(self, place: Place) -> None:
+        place.dataset("a,b\n" + "1,x\nold,y\n" * 20_000)
+        place.order(reading(carried=("b",)))
+        line = place.run()
+        read = messages.RowsRead.decode(line[len(table_order.DONE) :])
+        assert (read.rows, read.refused) == (40_000, 20_000)
+        assert read.carried == (messages.OutputColumn("b", "text"),)
+        assert place.files() == {table_order.FILE, row_blocks.FILE}
+        with (place.draft / row_blocks.FILE).open("rb") as file:
+            assert sum(block.total for block in row_blocks.read(file)) == 40_000
+
+    def test_writes_a_finished_output_as_parquet(self, place: Place) -> None:
+        (place.draft / table_child.CSV).write_text('n,i,t,b,error\n1.5,7,"x, y",true,\n,,,,"no ""way"""\n')
+        columns = zip(("n", "i", "t", "b", "error"), ("number", "integer", "text", "boolean", "text"), strict=True)
+        place.order(writing(*(messages.OutputColumn(name, kind) for name, kind in columns)))  # type: ignore[arg-type]
+        line = place.run()
+        written = messages.ParquetWritten.decode(line[len(table_order.DONE) :])
+        path = place.draft / table_child.PARQUET
+        assert written.size_bytes == path.stat().st_size
+        assert pa.parquet.read_table(path).to_pylist() == [
+            {"n": 1.5, "i": 7, "t": "x, y", "b": True, "error": None},
+            {"n": None, "i": None, "t": None, "b": None, "error": 'no "way"'},
+        ]
+
+    def test_what_is_wrong_with_the_dataset_is_told(self, place: Place) -> None:
+        place.dataset("b\n1\n")
+        place.order(reading())
+        assert failure(place.run()) == "bad_input"
+        place.order(reading(dataset_id="e" * 32))
+        assert failure(place.run()) == "dataset_not_found"
+        place.order(reading(features={"columns": []}))
+        assert failure(place.run()) == "internal_error"
+
+    def test_a_full_volume_is_told_and_leaves_no_file(self, place: Place) -> None:
+        place.dataset("a\n" + "1\n" * 200_000)
+        place.order(reading())
+        limit = (100_000, 100_000)
+        assert failure(place.run(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))) == "storage_full"
+        assert place.files() == {table_order.FILE}
+
+    def test_a_defect_is_told_as_one(self, place: Place) -> None:
+        place.order(writing(messages.OutputColumn("n", "number")))
+        (place.draft / table_child.CSV).write_text("n\nnot a number\n")
+        assert failure(place.run()) == "internal_error"
+
+    def test_a_draft_that_is_taken_away_ends_the_work(self, place: Place) -> None:
+        with pytest.raises(table_child.DraftGone):
+            table_child.read_rows(place.draft / "gone", place.datasets, self._small(place))
+
+    def _small(self, place: Place) -> messages.ReadRows:
+        place.dataset("a\n1\n")
+        return reading()
+
+
+class Asked:
+    """A request with its replies kept."""
+
+    def __init__(self, message: messages.Message) -> None:
+        self.kind, self.body = message.TYPE, message.encode()
+        self.replies: list[messages.Message] = []
+
+    def reply(self, message: messages.Message) -> None:
+        self.replies.append(message)
+
+
+PROGRESS = b"progress " + msgspec.json.encode({"fraction": 0.5, "stage": "", "message": ""})
+SLEEPER = (sys.executable, "-c", f"import time; print({PROGRESS.decode()!r}, flush=True); time.sleep(60)")
+
+
+@pytest.fixture
+def work(place: Place) -> Callable[..., TableWork]:
+    paths = settings.Paths(datasets=place.datasets, predictions=place.predictions)
+    config = settings.Settings(paths=paths, train=settings.Train(alive_s=0.2))
+    return lambda *command: TableWork(config, *command)
+
+
+class TestWork:
+    def test_reads_and_writes_for_a_worker(self, place: Place, work: Callable[..., TableWork]) -> None:
+        place.dataset("a\n1\n2\n")
+        asked: Any = Asked(reading())
+        read = work().handle(asked)
+        assert isinstance(read, messages.RowsRead)
+        assert read.rows == 2
+        assert asked.replies[0].stage == "reading"
+        (place.draft / table_child.CSV).write_text("error\n\nx\n")
+        written = work().handle(Asked(writing(messages.OutputColumn("error", "text"))))  # type: ignore[arg-type]
+        assert isinstance(written, messages.ParquetWritten)
+
+    def test_hands_on_what_the_child_refuses(self, place: Place, work: Callable[..., TableWork]) -> None:
+        place.dataset("b\n1\n")
+        with pytest.raises(errors.BadInput):
+            work().handle(Asked(reading()))  # type: ignore[arg-type]
+        place.dataset("a\n1\n")
+        with pytest.raises(errors.InternalError):
+            work().handle(Asked(reading(features=None)))  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        "code", ["print('progress nonsense')", "print('done of something')", "raise SystemExit(3)"]
+    )
+    def test_a_child_that_ends_without_an_answer_is_a_defect(
+        self, place: Place, work: Callable[..., TableWork], code: str
+    ) -> None:
+        place.dataset("a\n1\n")
+        with pytest.raises((errors.InternalError, errors.MalformedBody)):
+            work((sys.executable, "-c", code)).handle(Asked(reading()))  # type: ignore[arg-type]
+
+    def test_a_draft_that_is_gone_is_a_cancel(self, place: Place, work: Callable[..., TableWork]) -> None:
+        place.dataset("a\n1\n")
+        with pytest.raises(errors.Cancelled):
+            work().handle(Asked(reading(draft=f"{JOB}-2")))  # type: ignore[arg-type]
+
+    def test_names_that_are_no_draft_and_other_kinds_are_malformed(
+        self, place: Place, work: Callable[..., TableWork]
+    ) -> None:
+        place.dataset("a\n1\n")
+        for message in (reading(draft="../x"), messages.ListModels()):
+            with pytest.raises(errors.MalformedBody):
+                work().handle(Asked(message))  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("how", ["stop", "close"])
+    def test_a_stop_ends_the_child(self, place: Place, work: Callable[..., TableWork], how: str) -> None:
+        place.dataset("a\n1\n")
+        made, asked = work(SLEEPER), Asked(reading())
+        ended: list[BaseException] = []
+
+        def handle() -> None:
+            try:
+                made.handle(asked)  # type: ignore[arg-type]
+            except errors.WarrenError as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=handle)
+        thread.start()
+        wait_until(lambda: any(getattr(said, "fraction", 0) == 0.5 for said in asked.replies), "progress is told")
+        made.stop("b" * 32)
+        made.stop(JOB) if how == "stop" else made.close(Deadline.after(0))
+        thread.join(10)
+        assert type(ended[0]) is (errors.Cancelled if how == "stop" else errors.InternalError)
