@@ -62,9 +62,14 @@ class DraftGone(Exception):
 def main(arguments: list[str]) -> int:
     """Do what the draft's order says; the last line on standard output tells how it ended."""
     draft, datasets = Path(arguments[0]), Path(arguments[1])
-    _stand_back()
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
+    with _standing_back():
+        _answer(draft, datasets)
+    return 0
+
+
+def _answer(draft: Path, datasets: Path) -> None:
     try:
         _say(DONE, _run(draft, datasets).encode())
     except errors.WarrenError as error:
@@ -78,10 +83,10 @@ def main(arguments: list[str]) -> int:
         if not full:
             traceback.print_exc(file=sys.stderr)
         _fail(errors.StorageFull() if full else errors.InternalError())
-    return 0
 
 
-def _stand_back() -> None:
+@contextmanager
+def _standing_back() -> Iterator[None]:
     """What is done here may wait: the processor is for those who wait for an answer.
 
     Not even the idle class is enough: two threads of one core slow each other down. So whenever somebody took
@@ -100,6 +105,11 @@ def _stand_back() -> None:
     signal.signal(signal.SIGPROF, rest)
     signal.siginterrupt(signal.SIGPROF, False)
     signal.setitimer(signal.ITIMER_PROF, _WORK_S, _WORK_S)
+    try:
+        yield
+    finally:
+        # The interpreter gives signals back when it ends, and the next one would kill it after all was done.
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _run(draft: Path, datasets: Path) -> messages.RowsRead | messages.ParquetWritten:

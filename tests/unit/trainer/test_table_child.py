@@ -48,7 +48,7 @@ class Place:
     def run(self, **more: Any) -> bytes:
         """The child's last line."""
         command = [sys.executable, "-m", "trainer.table_child", str(self.draft), str(self.datasets)]
-        done = subprocess.run(command, capture_output=True, timeout=60, **more)
+        done = subprocess.run(command, capture_output=True, timeout=200, **more)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()[-1]
 
@@ -76,6 +76,15 @@ def failure(line: bytes) -> str:
 
 
 class TestChild:
+    def test_no_signal_is_left_to_kill_it_while_the_interpreter_ends(self, place: Place) -> None:
+        place.dataset("a\n1\n")
+        place.order(reading())
+        program = "import signal, sys; from trainer import table_child; table_child.main(sys.argv[1:]); "
+        program += "print(signal.getitimer(signal.ITIMER_PROF))"
+        command = [sys.executable, "-c", program, str(place.draft), str(place.datasets)]
+        done = subprocess.run(command, capture_output=True, timeout=200)
+        assert done.stdout.splitlines()[-1] == b"(0.0, 0.0)"
+
     def test_reads_a_dataset_into_blocks(self, place: Place) -> None:
         place.dataset("a,b\n" + "1,x\nold,y\n" * 20_000)
         place.order(reading(carried=("b",)))
