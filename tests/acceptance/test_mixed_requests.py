@@ -24,8 +24,8 @@ def test_two_thousand_mixed_requests_get_their_own_and_the_right_answers(stack: 
     assert board.clean, str(board)
     assert sum(board.right.values()) + board.left == 2_000
     assert board.right["predict"] > 1_000
-    assert board.right["bad row"] > 150
-    assert board.left > 100
+    assert board.right["bad row"] > 50
+    assert board.left > 30
     held = ("warren_predict_held", "warren_http_in_flight")
     wait_until(lambda: all(gauge(stack, name) == [0, 0] for name in held), "nobody who left is waited for")
     assert client.predict(model="mix-scores", instances=[[0.1, 0.2, 0.3, 0.4]])["version"] == 2

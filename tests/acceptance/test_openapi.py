@@ -71,6 +71,8 @@ NOT_ALL_IN_A_SCHEMA = {
     "post /predict": "which columns a row has is said by the model",
     "post /train": "a dataset comes from exactly one source",
     "post /mlflow/{model}/invocations": "rows come in exactly one of four forms, and fit the model",
+    "post /v2/models/{model}/infer": "data fits its tensor's shape, and the tensors fit the model",
+    "post /v2/models/{model}/versions/{version}/infer": "data fits its tensor's shape, and the tensors fit the model",
     "post /datasets": "any bytes may be sent, and not all are a table",
     "post /keys": "a number of days is 30, and for JSON Schema also 30.0",
     "put /models/{model}/aliases/{alias}": "a version is 3, and for JSON Schema also 3.0",

@@ -7,7 +7,7 @@ the data of all of them, in order. Whether the data fits is for the predictor to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,7 @@ HEADER_LENGTH: Final = b"inference-header-content-length"
 MAX_TENSORS: Final = 4096
 """Most inputs of one request; a model has one for each of its columns at most."""
 _MAX_NAME = 1024
+_Size = Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 1, "maximum": 2**31 - 1})]
 
 _NOT_OFFERED = {
     "classification": "the classification extension is not offered; ask for predict_proba",
@@ -31,9 +32,9 @@ _NOT_OFFERED = {
 class Input(msgspec.Struct):
     """A tensor as it is sent; ``data`` is flat or nested, row-major, and absent where it follows in binary."""
 
-    name: str
-    shape: list[int]
-    datatype: str
+    name: Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": _MAX_NAME})]
+    shape: Annotated[list[_Size], msgspec.Meta(extra_json_schema={"minItems": 1, "maxItems": 2})]
+    datatype: Annotated[str, msgspec.Meta(extra_json_schema={"enum": sorted(datatypes.DATATYPES)})]
     data: msgspec.Raw = msgspec.field(default_factory=lambda: json_rows.ABSENT)
     parameters: dict[str, Any] | None = None
 
