@@ -52,6 +52,7 @@ from trainer.compile.converters import NotCompilable
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*unknown categories", "ignore:Skipping features")
 
+
 @pytest.fixture(autouse=True)
 def same_forests() -> None:
     """The same trees in every run: now and then a forest votes exactly half and half, and another sum falls over."""
