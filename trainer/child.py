@@ -87,7 +87,7 @@ def _train(spec: ChildSpec, draft: Path, progress: Progress) -> ChildResult:
     fitted = fit.fit(table, spec.request, progress)
     progress.stage("compiling")
     with threadpool_limits(1):
-        compiled = _compile(fitted)
+        compiled = _compile(fitted, spec)
     compared = comparison.compare(spec, fitted, table, digest)
     progress.stage("writing")
     files = _write(draft, fitted, compiled, spec.request.target)
@@ -113,10 +113,10 @@ def _read(spec: ChildSpec) -> tuple[TypedTable, str]:
     return table_files.read_table(path, spec.kind), digest.hexdigest()
 
 
-def _compile(fitted: Fitted) -> Compiled:
+def _compile(fitted: Fitted, spec: ChildSpec) -> Compiled:
     import numpy as np
 
-    from trainer.compile import compile_pipeline
+    from trainer.compile import Limits, compile_pipeline
 
     prepared = fitted.prepared
     # Held-out rows first: they are what the proof and the samples are about.
@@ -127,6 +127,7 @@ def _compile(fitted: Fitted) -> Compiled:
         rows,
         classes_count=None if prepared.classes is None else len(prepared.classes),
         target_spread=0.0 if prepared.classes is not None else float(np.std(prepared.values[prepared.training])),
+        limits=Limits(prove_s=spec.prove_s, measure_s=spec.measure_s),
     )
 
 

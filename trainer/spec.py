@@ -35,7 +35,8 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``dataset_path`` is the dataset's file, empty for a sample set (whose name the request has).
     ``champion`` is the version to compare with, 0 for none; it is read from the volume
     ``models_path`` and verified with ``verify_key_path``. ``memory_bytes`` caps the address
-    space (0: no cap), ``artefact_bytes`` the champion's size.
+    space (0: no cap), ``artefact_bytes`` the champion's size; ``prove_s`` and
+    ``measure_s`` are what compiling may spend (trainer.compile.Limits).
     """
 
     request: messages.TrainRequest
@@ -46,6 +47,8 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
     verify_key_path: str = ""
     memory_bytes: int = 0
     artefact_bytes: int = 2 * 1024**3
+    prove_s: float = 1.0
+    measure_s: float = 0.3
 
     def write(self, draft: Path) -> None:
         """Put the orders into the draft folder."""

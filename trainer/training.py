@@ -187,6 +187,8 @@ class Trainings:
             verify_key_path=str(self._config.paths.verify_key_file),
             memory_bytes=self._config.train.child_memory_bytes,
             artefact_bytes=self._config.predict.memory_bytes,
+            prove_s=self._config.train.prove_s,
+            measure_s=self._config.train.measure_s,
         )
 
     def _champion(self, model: str) -> int:

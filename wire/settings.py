@@ -190,6 +190,10 @@ class Train(Section):
     """Seconds of silence after which a predictor is not waited for."""
     worker_threads: int = Field(8, ge=1, le=128)
     """Jobs a Celery worker follows at once; they wait for trainers, so threads suffice."""
+    prove_s: float = Field(1.0, gt=0, le=3600)
+    """Seconds a new version's graph is held against its pipeline on rows made for it, and half as many on batches."""
+    measure_s: float = Field(0.3, gt=0, le=600)
+    """Seconds each runtime of a new version is measured, before the cheaper one is chosen."""
     pace_s: float = Field(0.0, ge=0)
     """Seconds every training lasts at least; for rehearsals of very long trainings only."""
 

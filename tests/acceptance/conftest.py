@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.stack import FREE, Client, Stack
+from tests.acceptance.stack import FREE, Client, Stack, coverage
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,7 +23,7 @@ def stack() -> Iterator[Stack]:
     if url:
         yield Stack.elsewhere(url, os.environ.get("WARREN_TEST_KEY", ""))
         return
-    stack = Stack.fresh(WARREN_GRPC_PORT=FREE)
+    stack = Stack.fresh(WARREN_GRPC_PORT=FREE, **coverage())
     try:
         stack.up()
         yield stack

@@ -268,8 +268,9 @@ def test_the_doctor_finds_a_healthy_stack_healthy(command: Run) -> None:
     told = json.loads(command("doctor", "--json").stdout)
     found = {check["name"]: check for check in told["checks"]}
     assert {check["status"] for check in found.values()} <= {"ok", "warning"}
-    # A warning may be about the disk of whoever runs this, and nothing else.
-    assert {name for name, check in found.items() if check["status"] != "ok"} <= {"datasets folder", "model volume"}
+    # A warning may be about the disk of whoever runs this, and how busy the machine is, and nothing else.
+    warned = {name for name, check in found.items() if check["status"] != "ok"}
+    assert warned <= {"datasets folder", "model volume", "gateway"}
     assert {"gateway", "this clock", "nginx", "broker", "ledger", "workers", "model volume"} <= found.keys()
     assert len([name for name in found if name.startswith("predictor ")]) == 2
     assert "-> " not in command("doctor").stdout or "WARNING" in command("doctor").stdout

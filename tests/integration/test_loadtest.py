@@ -116,9 +116,11 @@ def test_late_answers_fail_the_run(serve: Callable[[bool], str]) -> None:
 
 
 def test_two_processes_share_the_load_and_the_first_one_judges(serve: Callable[[bool], str]) -> None:
-    port, address = str(Ports.free().amqp), serve(True)
-    master = locust("--headless", "--master", "--expect-workers", "1", "--master-bind-port", port, "--host", address)
-    worker = locust("--worker", "--master-port", port, "--host", address)
+    port = str(Ports.free().amqp)
+    # Longer than the others: the second process, and its clients, have to be there before the end.
+    both = ("--host", serve(True), "--scale", "0.2")
+    master = locust("--headless", "--master", "--expect-workers", "1", "--master-bind-port", port, *both)
+    worker = locust("--worker", "--master-port", port, *both)
     status, said = ended(master)
     ended(worker)
     assert status == 1, said
