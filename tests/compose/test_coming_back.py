@@ -19,7 +19,7 @@ UNNOTICED = ("api", "predictor", "trainer", "worker", "postgres")
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_killed_container_comes_back_and_no_job_is_lost(compose: Compose, client: Client, service: str) -> None:
     client.trained(model=MODEL, **TRAINING)
-    with Load(compose.url, dict(client.http.headers), rate_s=50, train_every_s=2) as load:
+    with Load(compose.url, dict(client.http.headers), rate_s=50) as load:
         wait_for(lambda: load.jobs, "a training was accepted", 30)
         victim = compose.containers(service)[0]
         compose.run("docker", "kill", "-s", "KILL", victim)

@@ -30,7 +30,7 @@ def model(client: Client) -> None:
 
 @pytest.fixture
 def load(compose: Compose, client: Client) -> Load:
-    return Load(compose.url, dict(client.http.headers), train_every_s=2)
+    return Load(compose.url, dict(client.http.headers))
 
 
 def replaced(compose: Compose, load: Load, *services: str) -> None:
