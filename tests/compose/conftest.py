@@ -7,6 +7,7 @@ import pytest
 
 from tests.acceptance.stack import Client
 from tests.compose.containers import Compose
+from tests.compose.load import MODEL, TRAINING
 
 PROJECT = "warrentest"
 
@@ -51,6 +52,13 @@ def key(compose: Compose) -> str:
     """A key that may do everything, of an owner of its own: one has two keys at most."""
     create = ("python", "-m", "api.keys", "create", "--owner", f"tests-{uuid.uuid4().hex[:12]}", "--scope", "admin")
     return compose("exec", "-T", "api", *create).strip()
+
+
+@pytest.fixture(scope="module")
+def model(compose: Compose, key: str) -> None:
+    """What the load asks for."""
+    with Client(compose.url, key) as client:
+        client.trained(model=MODEL, **TRAINING)
 
 
 @pytest.fixture

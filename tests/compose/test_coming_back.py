@@ -7,7 +7,7 @@ import pytest
 
 from tests.acceptance.stack import Client
 from tests.compose.containers import SERVICES, Compose, wait_for
-from tests.compose.load import MODEL, TRAINING, Load, every_job_made_one_version
+from tests.compose.load import TRAINING, Load, every_job_made_one_version
 
 BACK_S = 20.0
 AWAY_S = 3.0
@@ -16,9 +16,9 @@ UNNOTICED = ("api", "predictor", "trainer", "worker", "postgres")
 """Killing one of these fails no prediction: there is another one, or predictions don't need it."""
 
 
+@pytest.mark.usefixtures("model")
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_killed_container_comes_back_and_no_job_is_lost(compose: Compose, client: Client, service: str) -> None:
-    client.trained(model=MODEL, **TRAINING)
     with Load(compose.url, dict(client.http.headers), rate_s=50) as load:
         wait_for(lambda: load.jobs, "a training was accepted", 30)
         victim = compose.containers(service)[0]

@@ -11,7 +11,9 @@ import pytest
 
 from tests.acceptance.stack import Client
 from tests.compose.containers import SERVICES, Compose, wait_for
-from tests.compose.load import MODEL, TRAINING, Load, every_job_made_one_version
+from tests.compose.load import MODEL, Load, every_job_made_one_version
+
+pytestmark = pytest.mark.usefixtures("model")
 
 ANSWERED_S = 1.0
 """How long an answer may take that says the broker is away."""
@@ -21,11 +23,6 @@ SLOWER = 4
 
 PAUSE_S = 30.0
 """How long a broker may be away; a quiet machine needs 6 s."""
-
-
-@pytest.fixture(autouse=True)
-def model(client: Client) -> None:
-    client.trained(model=MODEL, **TRAINING)
 
 
 @pytest.fixture

@@ -10,13 +10,9 @@ import pytest
 from tests.acceptance.stack import Client
 from tests.compose.containers import Compose, wait_for
 from tests.compose.grpc_calls import Calls
-from tests.compose.load import MODEL, TRAINING, Load, every_job_made_one_version
+from tests.compose.load import Load, every_job_made_one_version
 
-
-@pytest.fixture(autouse=True)
-def model(client: Client) -> None:
-    """What the load asks for."""
-    client.trained(model=MODEL, **TRAINING)
+pytestmark = pytest.mark.usefixtures("model")
 
 
 @pytest.fixture
