@@ -25,6 +25,12 @@ class Held:
     lost: bool = False
     cancel: bool = False
 
+    def lose(self) -> None:
+        """Somebody took it away: say so, once."""
+        if not self.lost:
+            self.lost = True
+            logs.log("lease.lost", level="WARNING", job_id=self.job.job_id)
+
 
 class LeaseKeeper:
     """Renews what is held; ``look`` is called every half second by the worker's maintenance."""
@@ -75,6 +81,5 @@ class LeaseKeeper:
             renewal = renewed.get(one.job.job_id)
             if renewal is not None:
                 one.cancel = one.cancel or renewal.cancel_requested
-            elif not one.lost:
-                one.lost = True
-                logs.log("lease.lost", level="WARNING", job_id=one.job.job_id)
+            else:
+                one.lose()

@@ -108,6 +108,8 @@ class JobTask:
         if kept:
             code = ended.error.code if ended.error else ""
             logs.log("job.finished", job_id=job.job_id, status=ended.status, error=code, attempts=job.attempts)
+        else:
+            held.lose()
 
     def _fail_attempt(self, held: Held, error: errors.ErrorBody) -> None:
         job, limit = held.job, self._config.attempts
@@ -115,9 +117,11 @@ class JobTask:
         if job.attempts < limit:
             self._stopping.wait(_RETRY_PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
         failed = self._persist(lambda: self._ledger.leases.fail_attempt(job.job_id, job.epoch, error, limit=limit))
-        if failed is not None and failed.settle_due:
+        if failed is None:
+            held.lose()
+        elif failed.settle_due:
             self.settle(job.job_id)
-        elif failed is not None:
+        else:
             self._enqueuer.enqueue(job.job_id, job.request_id)
 
     def _settle(self, held: Held, *, cancelled: bool) -> None:
