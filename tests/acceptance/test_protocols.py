@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -37,6 +37,7 @@ class Kind:
     target: Callable[[random.Random, float], Any]
     estimator: str
     probabilities: bool = True
+    params: dict[str, int] = field(default_factory=dict)
 
     def rows(self, count: int, seed: int) -> list[Row]:
         draw = random.Random(f"{self.name}{seed}")
@@ -74,8 +75,14 @@ NUMBERS = {f"n{at}": "number" for at in range(5)}
 MIXED = {"age": "number", "city": "text", "member": "boolean", "since": "date", "spent": "number"}
 KINDS = [
     Kind("names", NUMBERS, lambda _draw, signal: "yés" if signal > 0 else "no", "LogisticRegression"),
-    Kind("codes", NUMBERS, lambda _draw, signal: 7 if signal > 0 else 3, "RandomForestClassifier"),
-    Kind("truth", MIXED, lambda _draw, signal: signal > 0, "HistGradientBoostingClassifier"),
+    Kind(
+        "codes",
+        NUMBERS,
+        lambda _draw, signal: 7 if signal > 0 else 3,
+        "RandomForestClassifier",
+        params={"n_estimators": 20},
+    ),
+    Kind("truth", MIXED, lambda _draw, signal: signal > 0, "HistGradientBoostingClassifier", params={"max_iter": 20}),
     Kind("blend", MIXED, lambda _draw, signal: "high" if signal > 0 else "low", "LogisticRegression"),
     Kind("worth", NUMBERS, lambda _draw, signal: round(signal * 100, 3), "Ridge", probabilities=False),
     Kind("price", MIXED, lambda _draw, signal: round(signal, 3), "GradientBoostingRegressor", probabilities=False),
@@ -90,7 +97,8 @@ def trained(stack: Stack) -> Iterator[Json]:
         jobs = {}
         for kind in KINDS:
             dataset = {"id": client.upload(kind.table())["dataset_id"]}
-            jobs[kind.name] = client.train(model=kind.name, dataset=dataset, target="y", estimator=kind.estimator)
+            how = {"estimator": kind.estimator, "params": kind.params}
+            jobs[kind.name] = client.train(model=kind.name, dataset=dataset, target="y", **how)
         for name, job in jobs.items():
             assert client.finished(job)["status"] == "succeeded", name
         yield {kind.name: _predicted(client, kind) for kind in KINDS}

@@ -30,7 +30,7 @@ class Load:
     url: str
     headers: dict[str, str]
     rate_s: float = 100.0
-    train_every_s: float = 4.0
+    train_every_s: float = 8.0
     sent: int = 0
     answered: int = 0
     refused: list[str] = field(default_factory=list)
