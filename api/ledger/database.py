@@ -6,6 +6,8 @@ now is errors.LedgerUnavailable; the rest is a defect and stays as it is.
 
 from __future__ import annotations
 
+import random
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from wire import errors, logs, settings
 
 _WRITES = "warren_writes"
+_WAL_PAUSE_S = 0.02
 
 
 def now_ms() -> int:
@@ -34,6 +37,23 @@ def _url(config: settings.Ledger) -> URL:
     return url
 
 
+def _log_ahead(dbapi: sqlite3.Connection, timeout_s: float) -> None:
+    """Turn to write-ahead logging, which a new file is not in yet, while others may be doing the same.
+
+    SQLite answers "database is locked" at once, whatever the busy timeout, where waiting could be a deadlock: each of
+    two connections reads the file and wants to change its mode (sqlite.org/c3ref/busy_handler.html).
+    """
+    give_up_at = time.monotonic() + timeout_s
+    while True:
+        try:
+            dbapi.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_at:
+                raise
+        time.sleep(_WAL_PAUSE_S * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+
+
 def _prepare_sqlite(engine: Engine, timeout_s: float) -> None:
     @event.listens_for(engine, "connect")
     def _connected(dbapi: Any, _: ConnectionPoolEntry) -> None:
@@ -42,12 +62,12 @@ def _prepare_sqlite(engine: Engine, timeout_s: float) -> None:
         dbapi.isolation_level = None
         for pragma in (
             f"busy_timeout={int(timeout_s * 1000)}",
-            "journal_mode=WAL",
             # NORMAL may lose the last commits in a power cut; a 202 must not.
             "synchronous=FULL",
             "foreign_keys=ON",
         ):
             dbapi.execute(f"PRAGMA {pragma}").close()
+        _log_ahead(dbapi, timeout_s)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -31,6 +33,27 @@ def test_processes_that_start_together_migrate_one_after_the_other(ledger_config
     for ledger in ledgers:
         ledger.ping()
         ledger.close()
+
+
+def test_many_processes_may_open_a_new_file_at_once(tmp_path: Path) -> None:
+    for attempt in range(40):
+        config = settings.Ledger(url=f"sqlite:///{tmp_path}/{attempt}/ledger.sqlite3", timeout_s=10)
+        ledgers = [Ledger(config) for _ in range(8)]
+        assert all_at_once(*(ledger.ping for ledger in ledgers)) == [None] * 8
+        for ledger in ledgers:
+            ledger.close()
+
+
+def test_a_file_that_stays_locked_is_unavailable_once_the_time_is_over(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    ledger = Ledger(settings.Ledger(url=f"sqlite:///{path}", timeout_s=0.2))
+    with pytest.raises(errors.LedgerUnavailable):
+        ledger.ping()
+    holder.close()
+    ledger.ping()
+    ledger.close()
 
 
 def test_migrations_make_exactly_the_tables_the_code_uses(ledger: Ledger) -> None:
