@@ -1,7 +1,9 @@
 """Becomes a process of the stack with its failpoints: ``python -m tests.faults.woven <folder> <role> <module>``.
 
 A point acts when a file of its name lies in the folder; whoever takes the file away acts, once:
-``kill`` ends the process as ``kill -9`` does, ``freeze`` stops it (SIGSTOP), ``raise`` raises OSError.
+``kill`` ends the process as ``kill -9`` does, ``freeze`` stops it (SIGSTOP), ``raise`` raises OSError. A predictor
+that starts while a file ``older`` lies there reads the first schema of the frames and no other, as those before
+the second did.
 """
 
 from __future__ import annotations
@@ -18,6 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.points import POINTS, Point
+from wire import errors, frames
+
+OLDER = "older"
+"""The file that makes a starting predictor an older one."""
 
 
 def main(folder: str, role: str, module: str) -> None:
@@ -26,6 +32,8 @@ def main(folder: str, role: str, module: str) -> None:
             weave(name, point, Path(folder))
     if role == "trainer":
         take_quick_child()
+    if role == "predictor" and (Path(folder) / OLDER).exists():
+        forget_second_schema()
     sys.argv = [module]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
@@ -84,6 +92,20 @@ def _wrapped(original: Callable[..., Any], point: Point, act: Callable[[], None]
         return result
 
     return woven
+
+
+def forget_second_schema() -> None:
+    """Refuse what a predictor of the time before wire.frames.SCHEMA_ENCODINGS refuses, in its words."""
+    decode = frames.decode_batch
+
+    @functools.wraps(decode)
+    def decode_first(body: bytes) -> tuple[frames.BatchHeader, list[memoryview]]:
+        header, blobs = decode(body)
+        if header.schema != frames.SCHEMA:
+            raise errors.MalformedBody(f"frame schema {header.schema} is not {frames.SCHEMA}")
+        return header, blobs
+
+    frames.decode_batch = decode_first
 
 
 def take_quick_child() -> None:

@@ -8,6 +8,7 @@ from tests.faults.scenarios import (
     clocks,
     job_kills,
     limits,
+    mixed,
     more_jobs,
     network,
     order,
@@ -22,6 +23,7 @@ SCENARIOS: dict[str, Scenario] = {
     one.name: one
     for module in (
         replicas,
+        mixed,
         job_kills,
         predictors,
         brokers,

@@ -19,6 +19,18 @@ from tests.faults.load import Load, Record
 from tests.faults.proxy import Proxy
 from tests.faults.scenarios import SCENARIOS
 from trainer.service import TrainerService
+from wire import errors, frames
+
+
+def test_an_older_predictor_reads_the_first_schema_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "decode_batch", frames.decode_batch)
+    woven.forget_second_schema()
+    item = frames.BatchItem(size_bytes=2, remaining_ms=100)
+    rows = frames.BatchHeader("m", (item,))
+    assert frames.decode_batch(frames.encode(rows, [b"[]"]))[0] == rows
+    tensors = frames.BatchHeader("m", (item,), schema=frames.SCHEMA_ENCODINGS)
+    with pytest.raises(errors.MalformedBody, match="schema 2"):
+        frames.decode_batch(frames.encode(tensors, [b"[]"]))
 
 
 @pytest.mark.parametrize("name", points.POINTS)

@@ -1,0 +1,113 @@
+"""F28: replicas beside predictors that know only the first schema of the frames, on the way to new ones and back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+import httpx
+
+from tests.faults import oracle, woven
+from tests.faults.account import Account
+from tests.faults.load import LATE_S, Load
+from tests.faults.scenarios.playing import Play, Scenario
+
+_RATE = 150.0
+_PREDICTORS = ("predictor-1", "predictor-2")
+_PAUSE_S = 0.05
+_SETTLED_S = 2.0
+
+
+def older_and_newer(play: Play) -> None:
+    """Predictors become older and new again, one at a time: rows are always answered, tensors where they are known."""
+    stage, account = play.stage, Account(play.stage)
+    older = stage.points / woven.OLDER
+    refused = asked = 0
+    with Load(stage.url, _RATE) as load:
+        for _ in range(play.trials):
+            for _ in range(3):
+                account.submit()
+            with Tensors(stage.url) as mixed:
+                older.touch()
+                for name in _PREDICTORS:
+                    stage.restart(name)
+                with Tensors(stage.url) as before:
+                    time.sleep(_SETTLED_S)
+                older.unlink()
+                for name in _PREDICTORS:
+                    stage.restart(name)
+            with Tensors(stage.url) as after:
+                time.sleep(_SETTLED_S)
+            play.round.defects += [*mixed.defects[:3], *before.defects[:3], *after.defects[:3]]
+            if before.answered or not before.refused:
+                play.defect(f"older predictors answered {before.answered} and refused {before.refused} calls")
+            if after.refused or not after.answered:
+                play.defect(f"new predictors answered {after.answered} and refused {after.refused} calls")
+            asked += mixed.asked + after.asked
+            refused += mixed.refused
+    play.judge(load)
+    outcome = account.settle()
+    play.round.defects += outcome.defects()
+    play.round.count("changes to older predictors and back", play.trials)
+    play.round.count("calls with tensors", asked)
+    play.round.figures["refused_share"] = round(refused / max(asked, 1), 3)
+
+
+@dataclass
+class Tensors:
+    """Asks with tensors, which travel in the second schema, while the block lasts; each answer right or a clear 503."""
+
+    url: str
+    asked: int = 0
+    answered: int = 0
+    refused: int = 0
+    defects: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Tensors:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tensors", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        with httpx.Client(base_url=self.url, timeout=20, trust_env=False) as client:
+            while not self._over.wait(_PAUSE_S):
+                self.asked += 1
+                began = time.monotonic()
+                try:
+                    self._judge(self.asked, self._ask(client, self.asked))
+                except httpx.HTTPError as error:
+                    self.defects.append(f"tensors: {type(error).__name__}: {error}")
+                if time.monotonic() - began > LATE_S:
+                    self.defects.append(f"tensors: an answer took {time.monotonic() - began:.1f} s")
+
+    @staticmethod
+    def _ask(client: httpx.Client, x: int) -> httpx.Response:
+        tensor = {"name": "x", "datatype": "FP64", "shape": [1, 1], "data": [x]}
+        return client.post(f"/v2/models/{oracle.MODEL}/infer", json={"inputs": [tensor]})
+
+    def _judge(self, x: int, answer: httpx.Response) -> None:
+        if answer.status_code == 503 and "older version" in answer.text and "retry-after" in answer.headers:
+            self.refused += 1
+            return
+        wanted = x + oracle.VERSIONS[-1] * oracle.STEP
+        if answer.status_code != 200 or abs(answer.json()["outputs"][0]["data"][0] - wanted) > oracle.TOLERANCE:
+            self.defects.append(f"tensors: {answer.status_code} {answer.text[:160]}")
+        self.answered += 1
+
+
+SCENARIOS = (
+    Scenario(
+        "F28",
+        "Older predictors beside new replicas answer every row, and refuse clearly what they cannot read",
+        "0 failed of /predict; 503 for tensors until they are new",
+        older_and_newer,
+        faults=(1, 1),
+        chaos=(2, 5),
+    ),
+)
