@@ -2,7 +2,7 @@
 # Starts Nginx in a container on the listening sockets that the door (deploy/compose/door.py) holds, so that
 # two Nginx accept from one queue while one replaces the other. Perl, because every Debian image has it and
 # nothing else in this one can receive a socket. Without a door (Swarm, a container by itself) Nginx listens
-# by itself.
+# by itself. Writes the rate of an address (WARREN_ADDRESS_RATE, decisions/0030) where nginx.conf includes it.
 use strict;
 use warnings;
 use Socket qw(AF_UNIX SOCK_STREAM sockaddr_un);
@@ -12,8 +12,10 @@ my $DOOR    = '/run/door/door.sock';
 my @NGINX   = ('nginx', '-e', 'stderr', '-c', '/etc/nginx/warren.conf', '-g', 'daemon off;');
 my $WAIT_S  = 30;    # for a door that starts at the same time, as after a power cut
 my $MOST    = 8;     # sockets
+my $RATE    = 100_000;    # requests a second, as deploy/native/layout.py has it
 my %RECVMSG = (x86_64 => 47, aarch64 => 212);
 
+limit($ENV{WARREN_ADDRESS_RATE} || 0);
 exec { $NGINX[0] } @NGINX unless -d '/run/door';
 
 my $nginx = 0;
@@ -47,6 +49,24 @@ while (1) {
         $open = 0;
         kill 'QUIT', $nginx;
     }
+}
+
+sub limit {
+    my ($rate) = @_;
+    unless ($rate =~ /^\d{1,6}$/ && $rate <= $RATE) {
+        die "WARREN_ADDRESS_RATE is how many requests a second one address may send: "
+            . "give a whole number from 1 to $RATE, or 0 for no limit.\n";
+    }
+    return unless $rate > 0;
+    put('/tmp/address-zone.conf', "limit_req_zone \$warren_counted zone=warren_addresses:10m rate=${rate}r/s;");
+    put('/tmp/address-limit.conf', "limit_req zone=warren_addresses burst=$rate nodelay;");
+}
+
+sub put {
+    my ($path, $text) = @_;
+    open my $file, '>', $path or die "$path: $!\n";
+    print {$file} "$text\n";
+    close $file or die "$path: $!\n";
 }
 
 sub ask {

@@ -1,8 +1,11 @@
-"""The page for production: TLS by Nginx itself, and a backup that can be restored."""
+"""The page for production: TLS and rates by Nginx itself, and a backup that can be restored."""
 
 import re
 import ssl
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -12,6 +15,8 @@ from tests.compose.containers import Compose, wait_for
 from tests.compose.load import TRAINING
 from tests.source_tree import CHECKOUT
 
+NGINX = "warren/nginx:latest"
+RATE = 10
 PAGE = (CHECKOUT / "docs" / "compose.md").read_text()
 
 
@@ -32,28 +37,62 @@ def test_nginx_speaks_tls_with_the_lines_of_the_page(compose: Compose, tmp_path:
         [*openssl, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True, timeout=60
     )
     key.chmod(0o644)
-    name = f"{compose.project}-tls"
-    run = ("docker", "run", "-d", "--rm", "--name", name, "--network", f"{compose.project}_edge", "--read-only")
-    mounts = ("--tmpfs", "/tmp", "-v", f"{tmp_path}:/etc/nginx/warren.d:ro")
-    compose.run(*run, *mounts, "warren/nginx:latest")
-    try:
-        address = compose.inspect(name)["NetworkSettings"]["Networks"][f"{compose.project}_edge"]["IPAddress"]
+    with nginx_alone(compose, "-v", f"{tmp_path}:/etc/nginx/warren.d:ro") as address:
         # The certificate is for the published address, not for the container's own.
         context = ssl.create_default_context(cafile=str(certificate))
         context.check_hostname = False
-
-        def answer() -> httpx.Response | None:
-            try:
-                return httpx.get(f"https://{address}:8443/livez", verify=context, trust_env=False)
-            except httpx.HTTPError:
-                return None
-
-        wait_for(lambda: (got := answer()) is not None and got.status_code == 200, "an answer over TLS", 20)
-        final = answer()
-        assert final is not None
+        final = first_answer(f"https://{address}:8443/livez", context)
         assert final.headers["strict-transport-security"].startswith("max-age=")
+
+
+def test_an_address_gets_the_rate_that_a_variable_names(compose: Compose) -> None:
+    with nginx_alone(compose, "-e", f"WARREN_ADDRESS_RATE={RATE}") as address:
+        url = f"http://{address}:8080"
+        first_answer(f"{url}/livez")
+        with httpx.Client(base_url=url, trust_env=False) as asking:
+            began = time.monotonic()
+            answers = [asking.get("/models") for _ in range(8 * RATE)]
+            taken_s = time.monotonic() - began
+            health = {asking.get("/livez").status_code for _ in range(4 * RATE)}
+    # Without a key a replica says 401: whatever it says has passed.
+    passed = [answer for answer in answers if answer.status_code == 401]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert len(passed) + len(refused) == len(answers)
+    assert RATE < len(passed) <= RATE + 2 + RATE * taken_s
+    assert (refused[0].json()["code"], refused[0].headers["retry-after"]) == ("rate_limited", "1")
+    assert health == {200}
+
+
+def test_a_rate_that_is_none_is_refused_with_what_it_should_be(compose: Compose) -> None:
+    told = compose.run("sh", "-c", f"docker run --rm -e WARREN_ADDRESS_RATE=many {NGINX} 2>&1", check=False)
+    assert "give a whole number from 1 to 100000" in told
+
+
+@contextmanager
+def nginx_alone(compose: Compose, *options: str) -> Iterator[str]:
+    """Another Nginx on the network of the replicas, without a door: its address there."""
+    name, network = f"{compose.project}-alone", f"{compose.project}_edge"
+    run = ("docker", "run", "-d", "--rm", "--name", name, "--network", network, "--read-only", "--tmpfs", "/tmp")
+    compose.run(*run, *options, NGINX)
+    try:
+        yield compose.inspect(name)["NetworkSettings"]["Networks"][network]["IPAddress"]
     finally:
         compose.run("docker", "rm", "-f", name)
+
+
+def first_answer(url: str, verify: ssl.SSLContext | bool = True) -> httpx.Response:
+    """What is answered once something listens there and replicas are found."""
+    answers: list[httpx.Response] = []
+
+    def answered() -> bool:
+        try:
+            answers.append(httpx.get(url, verify=verify, trust_env=False))
+        except httpx.HTTPError:
+            return False
+        return answers[-1].status_code == 200
+
+    wait_for(answered, f"an answer at {url}", 20)
+    return answers[-1]
 
 
 def test_a_backup_is_restored_into_a_stack_that_was_never_started(

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from api.keys import making
 from api.keys.callers import LOCAL
-from api.ledger import Ledger, migrating, rows
+from api.ledger import Ledger, rows, upgrading
 from api.ledger.database import now_ms
 from api.ledger.keys import LIVE_PER_OWNER
 from tests.jobs import all_at_once
@@ -45,10 +45,8 @@ def test_a_key_is_kept_as_its_hash(ledger: Ledger) -> None:
 def test_keys_of_before_there_were_rates_have_none(ledger_config: settings.Ledger) -> None:
     ledger = Ledger(ledger_config)
     database = ledger._database
-    config = migrating._config()
     with database.serialised("warren.migrate") as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
+        command.upgrade(upgrading.configuration(connection), "0002")
         values = "'aaaaaaaa', '00', 'ann', 'train', 1, 9999999999999"
         columns = "prefix, digest, owner, scopes, created_ms, expires_ms"
         connection.execute(text(f"INSERT INTO keys ({columns}) VALUES ({values})"))
@@ -57,8 +55,7 @@ def test_keys_of_before_there_were_rates_have_none(ledger_config: settings.Ledge
     assert {key.owner: key.rate_per_s for key in ledger.keys.live()} == {"ann": None, "bob": 0.25}
     assert made.rate_per_s == 0.25
     with database.serialised("warren.migrate") as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0002")
+        command.downgrade(upgrading.configuration(connection), "0002")
     ledger.close()
 
 

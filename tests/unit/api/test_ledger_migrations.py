@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import sqlalchemy
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
-from api.ledger import Ledger
+from api.ledger import Ledger, migrating, upgrading
+from api.ledger.tables import metadata
 from tests.jobs import all_at_once
 from wire import errors, settings
 
@@ -44,27 +51,34 @@ def test_a_file_that_stays_locked_is_unavailable_once_the_time_is_over(tmp_path:
 
 
 def test_migrations_make_exactly_the_tables_the_code_uses(ledger: Ledger) -> None:
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    from api.ledger.tables import metadata
-
     with ledger._database.reading() as connection:
         difference = compare_metadata(MigrationContext.configure(connection), metadata)
     assert difference == []
 
 
 def test_migration_can_be_taken_back(ledger_config: settings.Ledger) -> None:
-    from alembic import command
-    from alembic.config import Config
-
     ledger = Ledger(ledger_config)
     ledger.migrate()
-    config = Config()
-    config.set_main_option("script_location", "api.ledger:migrations")
-    config.set_main_option("path_separator", "os")
     with ledger._database.serialised("warren.migrate") as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
+        command.downgrade(upgrading.configuration(connection), "base")
         assert set(sqlalchemy.inspect(connection).get_table_names()) == {"alembic_version"}
     ledger.close()
+
+
+def test_the_newest_revision_is_alembics(ledger: Ledger) -> None:
+    with ledger._database.reading() as connection:
+        scripts = ScriptDirectory.from_config(upgrading.configuration(connection))
+    assert ledger.revisions() == (migrating.newest(), scripts.get_current_head())
+
+
+def test_who_finds_the_newest_schema_does_not_load_alembic(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.sqlite3"
+    code = (
+        "import sys; from api.ledger import Ledger; from wire import settings;"
+        "ledger = Ledger(settings.Ledger(url=sys.argv[1])); ledger.migrate(); print('alembic' in sys.modules)"
+    )
+    loaded = [
+        subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True, timeout=60)
+        for _ in range(2)
+    ]
+    assert [done.stdout.split()[-1] for done in loaded] == ["True", "False"]
