@@ -218,14 +218,17 @@ class Stage(Stack):
 
     # ------------------------------------------------------------------ failpoints
 
-    def arm(self, point: str, action: str = "kill") -> None:
-        """The next one who comes to this point is ended (``kill``), frozen, or gets an OSError (``raise``)."""
+    def arm(self, point: str, action: str = "kill", spare: int = 0) -> None:
+        """The next one who comes to this point is ended (``kill``), frozen, or gets an OSError (``raise``).
+
+        The process ``spare`` passes it unharmed.
+        """
         assert point in POINTS, point
         assert self.woven
         (self.points / f"{point}.fired").unlink(missing_ok=True)
         self._actions[point] = action
         part = self.points / f"{point}.part"
-        part.write_text(action)
+        part.write_text(f"{action} {spare}" if spare else action)
         part.rename(self.points / point)
 
     def fired(self, point: str) -> bool:

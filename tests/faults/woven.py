@@ -1,9 +1,9 @@
 """Becomes a process of the stack with its failpoints: ``python -m tests.faults.woven <folder> <role> <module>``.
 
-A point acts when a file of its name lies in the folder; whoever takes the file away acts, once:
-``kill`` ends the process as ``kill -9`` does, ``freeze`` stops it (SIGSTOP), ``raise`` raises OSError. A predictor
-that starts while a file ``older`` lies there reads the first schema of the frames and no other, as those before
-the second did.
+A point acts when a file of its name lies in the folder; whoever takes the file away acts, once: ``kill`` ends the
+process as ``kill -9`` does, ``freeze`` stops it (SIGSTOP), ``raise`` raises OSError. A process whose number stands
+behind the action is spared. A predictor that starts while a file ``older`` lies there reads the first schema of the
+frames and no other, as those before the second did.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def found(point: Point) -> tuple[Any, str]:
 def fire(folder: Path, name: str) -> None:
     """Act if the point is armed and nobody else was faster."""
     try:
-        action = (folder / name).read_text()
+        action, _, spare = (folder / name).read_text().partition(" ")
+        if spare == str(os.getpid()):
+            return
         (folder / name).rename(folder / f"{name}.{os.getpid()}.part")
     except FileNotFoundError:
         return

@@ -23,7 +23,9 @@ def kill_predictors(play: Play) -> None:
             victim, way = _NAMES[trial % 2], ways[trial % len(ways)]
             play.pause(0.3)
             if way in POINTS:
-                stage.arm(way)
+                # The other one may still have a version to load, and nobody promises anything when both are gone.
+                other = stage.pid(_NAMES[1 - trial % 2]) if way == "predictor.mid_load" else 0
+                stage.arm(way, spare=other)
             if way in ("random", "predictor.mid_load"):
                 killed = stage.pid(victim)
                 stage.kill(victim)

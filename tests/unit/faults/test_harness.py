@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import socket
 import socketserver
@@ -51,6 +52,8 @@ def test_an_armed_point_acts_once_and_an_unarmed_one_never(tmp_path: Path, monke
     monkeypatch.setattr(woven, "found", lambda _point: (target, "work"))
     point = points.Point("api", "before", "a:b", lambda number: number == 7)
     woven.weave("point", point, tmp_path)
+    assert target.work(7) == 8
+    (tmp_path / "point").write_text(f"raise {os.getpid()}")
     assert target.work(7) == 8
     (tmp_path / "point").write_text("raise")
     assert target.work(1) == 2
