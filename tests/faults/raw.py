@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import socket
 import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+_ids = itertools.count(1)
+
+
+def request(method: str, target: str, body: bytes, *headers: str, kind: str = "application/json") -> bytes:
+    """A request with its length; ``target`` as it is sent."""
+    given = (f"Content-Type: {kind}", f"X-Request-ID: raw-{next(_ids)}", f"Content-Length: {len(body)}", *headers)
+    lines = (f"{method} {target} HTTP/1.1", "Host: stack", *given)
+    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
 
 
 @dataclass(frozen=True)

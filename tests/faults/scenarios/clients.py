@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import itertools
 import json
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -19,22 +17,13 @@ import psutil
 
 from tests.faults import hostile
 from tests.faults.load import Load
-from tests.faults.raw import Answer, Line
+from tests.faults.raw import Answer, Line, request
 from tests.faults.scenarios.playing import Play, Scenario
-from tests.rabbit import wait_until
 
 _RATE = 60.0
 _LINES = 4
 _GROWTH_BYTES = 50 * 1024 * 1024
 _SLOWEST_REFUSAL_S = 0.25
-_ids = itertools.count(1)
-
-
-def request(method: str, target: str, body: bytes, *headers: str, kind: str = "application/json") -> bytes:
-    """A request with its length; ``target`` as it is sent."""
-    given = (f"Content-Type: {kind}", f"X-Request-ID: raw-{next(_ids)}", f"Content-Length: {len(body)}", *headers)
-    lines = (f"{method} {target} HTTP/1.1", "Host: stack", *given)
-    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
 
 
 @contextmanager
@@ -189,58 +178,28 @@ def slow(play: Play) -> None:
     with Load(stage.url, _RATE) as before:
         time.sleep(5)
     memory = _memory(stage.pids("nginx"))
-    headers = [_begun(stage.url, b"POST /predict HTTP/1.1\r\nHost: s\r\nX-A: ") for _ in range(play.trials)]
-    bodies = [_begun(stage.url, request("POST", "/predict", b"x" * 9_000)[:-8_990]) for _ in range(play.trials // 2)]
-    readers = [_begun(stage.url, request("GET", "/openapi.json", b"")) for _ in range(play.trials // 5)]
-    began = time.monotonic()
-    with Load(stage.url, _RATE) as load:
-        while time.monotonic() - began < 4:
-            for one in headers + bodies:
-                _trickle(one)
-            time.sleep(1)
-        wait_until(lambda: all(map(_is_closed, headers)), "slow headers are cut off", 10)
-        cut_s = time.monotonic() - began
-        for one in bodies:
-            _trickle(one)
-        time.sleep(2)
-        grown = _memory(stage.pids("nginx")) - memory
-        in_flight = sum(stage.metric(name, "warren_http_in_flight") for name in ("api-1", "api-2"))
-    for one in (*headers, *bodies, *readers):
-        one.close()
+    # Their process is not this one: it would slow down the measuring.
+    command = [sys.executable, "-m", "tests.faults.slow_clients", stage.url, str(play.trials)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as clients:
+        assert clients.stdin is not None
+        assert clients.stdout is not None
+        count = int(clients.stdout.readline().removeprefix("begun "))
+        with Load(stage.url, _RATE) as load:
+            cut_s = float(clients.stdout.readline())
+            time.sleep(2)
+            grown = _memory(stage.pids("nginx")) - memory
+            in_flight = sum(stage.metric(name, "warren_http_in_flight") for name in ("api-1", "api-2"))
+        clients.stdin.close()
     play.judge(load)
-    play.round.count("slow clients", len(headers) + len(bodies) + len(readers))
+    play.round.count("slow clients", count)
     base, now = before.figures()["p99_ms"], load.figures()["p99_ms"]
-    play.round.figures |= {"p99_before_ms": base, "nginx_grown_mb": round(grown / 2**20, 1), "cut_s": round(cut_s, 1)}
+    play.round.figures |= {"p99_before_ms": base, "nginx_grown_mb": round(grown / 2**20, 1), "cut_s": cut_s}
     if now > max(2 * base, 100):
         play.slow(f"p99 {now} ms beside slow clients, {base} ms before")
     if grown > 100 * 2**20:
         play.defect(f"Nginx grew by {grown / 2**20:.0f} MB")
     if in_flight > play.trials / 10:
         play.defect(f"{in_flight:.0f} requests of slow clients reached a replica")
-
-
-def _begun(url: str, content: bytes) -> socket.socket:
-    host, _, port = url.removeprefix("http://").partition(":")
-    one = socket.create_connection((host, int(port)), 10)
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-    one.sendall(content)
-    return one
-
-
-def _trickle(one: socket.socket) -> None:
-    try:
-        one.send(b"a", socket.MSG_DONTWAIT)
-    except OSError:
-        return
-
-
-def _is_closed(one: socket.socket) -> bool:
-    try:
-        return one.recv(4096, socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
 
 
 def no_way_out(play: Play) -> None:
