@@ -12,6 +12,7 @@ from tests.faults import oracle, woven
 from tests.faults.account import Account
 from tests.faults.load import LATE_S, Load
 from tests.faults.scenarios.playing import Play, Scenario
+from wire import topology
 
 _RATE = 150.0
 _PREDICTORS = ("predictor-1", "predictor-2")
@@ -47,10 +48,15 @@ def older_and_newer(play: Play) -> None:
             asked += mixed.asked + after.asked
             refused += mixed.refused
     play.judge(load)
-    outcome = account.settle()
-    play.round.defects += outcome.defects()
+    # What a predictor cannot read goes there, for a person to look at.
+    dead = stage.queues()[topology.DEAD]
+    if not dead:
+        play.defect("nothing that older predictors could not read is among the dead letters")
+    play.round.defects += account.settle(dead_letters=dead).defects()
+    stage.ctl("purge_queue", "-p", "warren", topology.DEAD)
     play.round.count("changes to older predictors and back", play.trials)
     play.round.count("calls with tensors", asked)
+    play.round.figures["dead_letters"] = dead
     play.round.figures["refused_share"] = round(refused / max(asked, 1), 3)
 
 
