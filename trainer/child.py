@@ -1,4 +1,4 @@
-"""One training in a process of its own: ``python -m trainer.child <draft folder>``.
+"""One training in a process of its own, a fork of ``fork_server``.
 
 Started by the trainer service with ``job.json`` in the draft folder; leaves the artefact's files
 and ``result.json`` there, and writes a line of progress to standard output for every step. What
@@ -29,6 +29,18 @@ if TYPE_CHECKING:
     from trainer.compile import Compiled
     from trainer.fit import Fitted
     from trainer.table_files import TypedTable
+
+PRELOADED = (
+    "trainer.fit",
+    "trainer.comparison",
+    "trainer.compile",
+    "trainer.export",
+    "trainer.table_files",
+    "skops.io",
+    "sklearn.datasets",
+    "sklearn.ensemble",
+)
+"""What nearly every training imports sooner or later; a fork has it from the beginning."""
 
 SCHEMA_FILE = "schema.json"
 """The columns, in the artefact."""
@@ -182,7 +194,3 @@ def _own_output() -> Callable[[ChildProgress], None]:
         os.write(lines, msgspec.json.encode(progress) + b"\n")
 
     return emit
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

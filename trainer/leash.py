@@ -24,9 +24,7 @@ _OOM_SCORE = "500"
 def main(arguments: list[str]) -> None:
     """Take the leash and run the program in this process."""
     parent, memory_bytes, program = int(arguments[0]), int(arguments[1]), arguments[2:]
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(1)  # the trainer died before the signal was asked for
+    die_with(parent)
     # Predictions come first: on a busy machine for the processor, on a full one for the memory.
     os.nice(_NICENESS)
     with suppress(OSError):
@@ -34,6 +32,13 @@ def main(arguments: list[str]) -> None:
     if memory_bytes:
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     os.execv(program[0], program)  # noqa: S606 - there is no shell in it
+
+
+def die_with(parent: int) -> None:
+    """Have this process killed when its parent ends. Raises SystemExit when that has happened already."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

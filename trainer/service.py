@@ -19,7 +19,7 @@ from trainer.inspection import PROFILE_COMMAND, Inspections
 from trainer.promotion import Promoter
 from trainer.sweeping import Sweeper
 from trainer.table_work import TABLE_COMMAND, TableWork
-from trainer.training import CHILD_COMMAND, Trainings
+from trainer.training import CHILD_MODULE, Trainings
 from wire import logs, messages, settings, telemetry, topology
 from wire.client import RpcClient
 from wire.deadlines import Deadline
@@ -39,7 +39,7 @@ class TrainerService:
     def __init__(
         self,
         config: settings.Settings,
-        child_command: Sequence[str] = CHILD_COMMAND,
+        child_module: str = CHILD_MODULE,
         profile_command: Sequence[str] = PROFILE_COMMAND,
         table_command: Sequence[str] = TABLE_COMMAND,
     ) -> None:
@@ -54,7 +54,7 @@ class TrainerService:
         self._presence = Presence(config)
         announcer = Announcer(self._rpc, self._presence)
         promoter = Promoter(self._volume, self._rpc, announcer, config.train.warm_wait_s)
-        self._trainings = Trainings(config, signer, verifier, promoter, child_command)
+        self._trainings = Trainings(config, signer, verifier, promoter, child_module)
         self._inspections = Inspections(config, profile_command)
         self._tables = TableWork(config, table_command)
         self._changes = Changes(self._volume, verifier, announcer, config.train.warm_wait_s)
@@ -89,6 +89,7 @@ class TrainerService:
         self._inspections.close(deadline)
         self._tables.close(deadline)
         self._work.stop(drain_s + _REPLY_S)
+        self._trainings.end()
         self._control.stop(_REPLY_S)
         self._sweeper.close(_REPLY_S)
         self._rpc.close()

@@ -1,14 +1,13 @@
 """Trainings, one at a time: from a request on topology.TRAIN to one published version.
 
-The fit runs in a child process, so heartbeats go on, a cancel can kill it, and its memory has a
-bound. The request is acknowledged once the child runs: from then on the worker's lease protects
-the job, however long it takes.
+The fit runs in a child process (a fork, so that the next one need not load its libraries again), so
+heartbeats go on, a cancel can kill it, and its memory has a bound. The request is acknowledged once
+the child runs: from then on the worker's lease protects the job, however long it takes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -24,7 +23,8 @@ from model_store.manifest import Manifest
 from model_store.signing import Signer, Verifier
 from model_store.volume import Volume
 from trainer import dataset_files
-from trainer.child_process import ChildProcess
+from trainer.child_process import Child
+from trainer.forking import ForkServer
 from trainer.promotion import Promoter
 from trainer.pulse import Pulse
 from trainer.spec import ChildProgress, ChildResult, ChildSpec, Comparison, Trained
@@ -33,8 +33,8 @@ from wire import errors, logs, messages, settings, telemetry
 from wire.deadlines import Deadline
 from wire.server import Request, Subscription
 
-CHILD_COMMAND = (sys.executable, "-m", "trainer.child")
-"""What fits; the draft's folder is added."""
+CHILD_MODULE = "trainer.child"
+"""What fits; its ``main`` gets the draft's folder."""
 
 _POLL_S = 0.1
 _FULL_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
@@ -73,20 +73,24 @@ class Trainings:
         signer: Signer,
         verifier: Verifier,
         promoter: Promoter,
-        child_command: Sequence[str] = CHILD_COMMAND,
+        child_module: str = CHILD_MODULE,
     ) -> None:
         self._config = config
         self._volume = Volume(config.paths.models)
         self._signer = signer
         self._verifier = verifier
         self._promoter = promoter
-        self._child_command = tuple(child_command)
+        self._children = ForkServer(child_module, config.train.warm_s)
         self._active: Active | None = None
         self._closing: Deadline | None = None
 
     def close(self, deadline: Deadline) -> None:
         """Let the running training go on until ``deadline``, then end it; for the process's own stop."""
         self._closing = deadline
+
+    def end(self) -> None:
+        """End what is kept for the next training; once none runs any more."""
+        self._children.close()
 
     def stop(self, request: Request) -> None:
         """End the training of a job, if it runs here (topology.STOP)."""
@@ -170,9 +174,9 @@ class Trainings:
         _keep_only(draft, result.trained.files)
         return _manifest(train, result.trained, result.comparison)
 
-    def _started(self, draft: Path) -> ChildProcess:
+    def _started(self, draft: Path) -> Child:
         try:
-            return ChildProcess((*self._child_command, str(draft)))
+            return self._children.child(str(draft))
         except OSError as error:
             raise errors.InternalError("The training process could not be started.") from error
 
@@ -197,7 +201,7 @@ class Trainings:
         except (store.NoSuchModel, store.NoSuchAlias, store.Corrupt):
             return 0
 
-    def _follow(self, child: ChildProcess, spec: ChildSpec, draft: Path, active: Active, pulse: Pulse) -> None:
+    def _follow(self, child: Child, spec: ChildSpec, draft: Path, active: Active, pulse: Pulse) -> None:
         """Pass the child's progress on until it ends, or end it."""
         touched_at = time.monotonic()
         while not child.ended:
@@ -225,7 +229,7 @@ class Trainings:
             raise errors.InternalError("The trainer stopped before this was done; it is tried again.")
 
 
-def _result(child: ChildProcess, draft: Path) -> ChildResult:
+def _result(child: Child, draft: Path) -> ChildResult:
     """What the child left. Raises the error that fits a child that left nothing."""
     with contextlib.suppress(OSError, ValueError):
         return ChildResult.read(draft)

@@ -194,6 +194,9 @@ class Train(Section):
     """Seconds a new version's graph is held against its pipeline on rows made for it, and half as many on batches."""
     measure_s: float = Field(0.3, gt=0, le=600)
     """Seconds each runtime of a new version is measured, before the cheaper one is chosen."""
+    warm_s: float = Field(20.0, ge=0, le=86_400)
+    """Seconds after a training for which a process that has loaded its libraries (260 MB) waits for the next one, which
+    then begins seconds sooner; 0: none waits."""
     pace_s: float = Field(0.0, ge=0)
     """Seconds every training lasts at least; for rehearsals of very long trainings only."""
 

@@ -5,24 +5,26 @@ Everything around the fit stays real: the draft, the seal, the rename, the signa
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import msgspec
 
+from trainer import child
 from trainer.spec import ChildProgress, ChildResult, ChildSpec, Comparison, Trained
 
-COMMAND = (sys.executable, "-m", "tests.faults.quick_child")
+MODULE = "tests.faults.quick_child"
+PRELOADED = child.PRELOADED
 PREFIX = "quick-"
 PREPARED = "quick-artefact"
 """The folder, beside the model volume, that holds the artefact's files and ``trained.json``."""
 
 
-def main(draft: Path) -> None:
+def main(arguments: list[str]) -> int:
+    draft = Path(arguments[0])
     spec = ChildSpec.read(draft)
     if not spec.request.model.startswith(PREFIX):
-        os.execv(sys.executable, [sys.executable, "-m", "trainer.child", str(draft)])
+        return child.main(arguments)
     for stage, fraction in (("reading", 0.1), ("fitting", 0.6), ("writing", 0.95)):
         sys.stdout.buffer.write(msgspec.json.encode(ChildProgress(fraction, stage)) + b"\n")
         sys.stdout.buffer.flush()
@@ -35,7 +37,4 @@ def main(draft: Path) -> None:
         champion=spec.champion, champion_score=trained.score, better=better, reason="it is the same model"
     )
     ChildResult(trained=trained, comparison=comparison).write(draft)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    return 0

@@ -114,11 +114,11 @@ def take_quick_child() -> None:
     """Let models named ``quick-…`` be made without a fit: a thousand jobs in minutes (quick_child)."""
     from tests.faults import quick_child
     from trainer.service import TrainerService
-    from trainer.training import CHILD_COMMAND
+    from trainer.training import CHILD_MODULE
 
     given = TrainerService.__init__.__defaults__ or ()
-    assert CHILD_COMMAND in given, "the trainer's child is started in another way"
-    TrainerService.__init__.__defaults__ = tuple(quick_child.COMMAND if one == CHILD_COMMAND else one for one in given)
+    assert CHILD_MODULE in given, "the trainer's child is started in another way"
+    TrainerService.__init__.__defaults__ = tuple(quick_child.MODULE if one == CHILD_MODULE else one for one in given)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from tests.integration.trainer.peers import WAIT_S, Predictor, Worker
 from trainer.service import TrainerService
 from wire import settings
 
-CHILD = (sys.executable, "-m", "tests.integration.trainer.fake_child")
+CHILD = "tests.integration.trainer.fake_child"
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def start_trainer(config: settings.Settings) -> Iterator[Callable[..., TrainerSe
     running: list[TrainerService] = []
 
     def start(**options: Any) -> TrainerService:
-        service = TrainerService(options.pop("config", config), **{"child_command": CHILD, **options})
+        service = TrainerService(options.pop("config", config), **{"child_module": CHILD, **options})
         service.start()
         running.append(service)
         assert service.wait_ready(WAIT_S)

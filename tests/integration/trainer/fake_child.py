@@ -13,8 +13,11 @@ import msgspec
 from trainer.spec import ChildProgress, ChildResult, ChildSpec, Comparison, Trained
 from wire import errors
 
+PRELOADED = ()
 
-def main(draft: Path) -> None:
+
+def main(arguments: list[str]) -> int:
+    draft = Path(arguments[0])
     spec = ChildSpec.read(draft)
     orders = spec.request.params
     say(0.1, "reading", str(os.getpid()))
@@ -32,9 +35,10 @@ def main(draft: Path) -> None:
     if orders.get("error"):
         error = errors.REGISTERED[orders["error"]]("a sentence")
         ChildResult(error=error.to_body()).write(draft)
-        return
+        return 0
     say(0.9, "writing", f"champion {spec.champion}, {spec.kind}, {spec.dataset_path}")
     write(draft, spec)
+    return 0
 
 
 def say(fraction: float, stage: str, message: str = "") -> None:
@@ -68,7 +72,3 @@ def write(draft: Path, spec: ChildSpec) -> None:
     reason = "it is at least as good" if better else "it is not as good"
     comparison = Comparison(champion=spec.champion, champion_score=0.4, better=better, reason=reason)
     ChildResult(trained=trained, comparison=comparison).write(draft)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -27,7 +27,7 @@ Start = Callable[..., TrainerService]
 RUN = """
 import sys
 from trainer import __main__, service
-service.TrainerService.__init__.__defaults__ = (tuple(sys.argv[1:]), service.PROFILE_COMMAND, service.TABLE_COMMAND)
+service.TrainerService.__init__.__defaults__ = (sys.argv[1], service.PROFILE_COMMAND, service.TABLE_COMMAND)
 sys.exit(__main__.main())
 """
 
@@ -49,7 +49,7 @@ def trainer_process(config: settings.Settings, port: int) -> Iterator[subprocess
         "WARREN_PATHS__SIGNING_KEY_FILE": str(config.paths.signing_key_file),
         "WARREN_PATHS__VERIFY_KEY_FILE": str(config.paths.verify_key_file),
     }
-    process = subprocess.Popen([sys.executable, "-c", RUN, *CHILD], env=environment)
+    process = subprocess.Popen([sys.executable, "-c", RUN, CHILD], env=environment)
     try:
         yield process
     finally:

@@ -8,14 +8,14 @@ from model_store import reading, runtime, signing
 from model_store.volume import Volume
 from tests.integration.trainer.peers import Worker, champion
 from trainer.service import TrainerService
-from trainer.training import CHILD_COMMAND
+from trainer.training import CHILD_MODULE
 from wire import messages, settings
 
 
 def test_a_model_is_trained_compared_and_promoted(
     start_trainer: Callable[..., TrainerService], worker: Worker, volume: Volume, config: settings.Settings
 ) -> None:
-    start_trainer(child_command=CHILD_COMMAND)
+    start_trainer(child_module=CHILD_MODULE)
     verifier = signing.Verifier(config.paths.verify_key_file)
     for version in (1, 2):
         request = messages.TrainRequest(

@@ -217,7 +217,7 @@ def test_a_child_that_fails_is_told_apart_by_whose_fault_it_is(
 def test_a_child_that_cannot_be_started_is_our_fault(
     start_trainer: Start, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start_trainer(child_command=("/nonexistent/program",))
+    start_trainer(child_module="tests.no_such_module")
     with pytest.raises(errors.InternalError):
         worker.train()
 

@@ -70,7 +70,7 @@ def test_the_quick_child_takes_the_place_of_the_fit_and_of_nothing_else(monkeypa
     woven.take_quick_child()
     after = TrainerService.__init__.__defaults__
     assert after
-    assert [new for old, new in zip(before, after, strict=True) if old != new] == [quick_child.COMMAND]
+    assert [new for old, new in zip(before, after, strict=True) if old != new] == [quick_child.MODULE]
 
 
 def facts(**changed: Any) -> Facts:

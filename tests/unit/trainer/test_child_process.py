@@ -26,7 +26,8 @@ MIB = 1024 * 1024
 
 def run(draft: Path, spec: ChildSpec) -> tuple[list[ChildProgress], ChildResult, str]:
     spec.write(draft)
-    command = [sys.executable, "-m", "trainer.child", str(draft)]
+    code = "import sys; from trainer import child; sys.exit(child.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, str(draft)]
     ran = subprocess.run(command, capture_output=True, check=True, timeout=100)
     lines = [msgspec.json.decode(line, type=ChildProgress) for line in ran.stdout.splitlines()]
     return lines, ChildResult.read(draft), ran.stderr.decode()
