@@ -12,6 +12,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--examples", type=int, default=4, help="generated inputs of each kind for each call of the API")
 
 
+KNOWN = "known"
+
+
 @pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
     """One stack for the journey and what else leaves it whole.
@@ -26,6 +29,20 @@ def stack() -> Iterator[Stack]:
     stack = Stack.fresh(WARREN_GRPC_PORT=FREE, **coverage())
     try:
         stack.up()
+        yield stack
+    finally:
+        stack.remove()
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Stack]:
+    """A stack of its own that wants keys, with an administrator's key and the model KNOWN."""
+    stack = Stack.fresh(WARREN_API__KEYS="required")
+    try:
+        stack.key = stack.keys("create", "--owner", "boss", "--scope", "admin").strip()
+        stack.up()
+        with Client(stack.url, stack.key) as client:
+            client.trained(model=KNOWN, dataset={"sample": "iris"}, target="target", estimator="GaussianNB")
         yield stack
     finally:
         stack.remove()

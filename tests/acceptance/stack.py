@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -72,6 +73,11 @@ class Stack:
 
     def down(self) -> str:
         return commands.down(self.layout, self.said.append)
+
+    def keys(self, *arguments: str) -> str:
+        """What ``make key`` says to these arguments."""
+        command, environment = commands.key(self.layout, self.environment, arguments)
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=60).stdout
 
     def remove(self) -> None:
         """Stop it and forget its home; the logs stay where a failed run can be read."""

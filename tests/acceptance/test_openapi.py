@@ -1,7 +1,6 @@
 """Every call of the OpenAPI document with generated input, on a real stack: no 5xx, nothing undocumented."""
 
 import copy
-import subprocess
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,31 +12,12 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from api.app import create_app
-from deploy.native import commands
 from tests.acceptance import open_inference
+from tests.acceptance.conftest import KNOWN
 from tests.acceptance.stack import Client, Stack
 from wire.settings import Settings
 
-MODEL = "known"
 Document = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[Stack]:
-    """A stack that wants keys, with one model, and an administrator's key."""
-    stack = Stack.fresh(WARREN_API__KEYS="required")
-    try:
-        create = ["create", "--owner", "fuzz", "--scope", "admin"]
-        command, environment = commands.key(stack.layout, stack.environment, create)
-        stack.key = subprocess.run(
-            command, env=environment, check=True, capture_output=True, text=True, timeout=60
-        ).stdout.strip()
-        stack.up()
-        with Client(stack.url, stack.key) as client:
-            client.trained(model=MODEL, dataset={"sample": "iris"}, target="target", estimator="GaussianNB")
-        yield stack
-    finally:
-        stack.remove()
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +34,7 @@ def with_known_names(document: Document) -> Document:
         for method, operation in item.items():
             for parameter in operation.get("parameters", ()):
                 if parameter["name"] in ("model", "MODEL_NAME") and parameter["in"] == "path" and method != "delete":
-                    parameter["schema"] = {"anyOf": [{"enum": [MODEL]}, parameter["schema"]]}
+                    parameter["schema"] = {"anyOf": [{"enum": [KNOWN]}, parameter["schema"]]}
     return document
 
 

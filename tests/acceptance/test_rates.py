@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -14,34 +13,13 @@ from concurrent import futures
 import httpx
 import pytest
 
-from deploy.native import commands
+from tests.acceptance.conftest import KNOWN
 from tests.acceptance.stack import Client, Stack
 
 RATE = 20
 LASTS_S = 6
-MODEL = "limited"
-OWN = {"model": MODEL, "instances": [[5.1, 3.5, 1.4, 0.2]]}
+OWN = {"model": KNOWN, "instances": [[5.1, 3.5, 1.4, 0.2]]}
 TENSOR = {"name": "x", "shape": [1, 4], "datatype": "FP64", "data": [5.1, 3.5, 1.4, 0.2]}
-
-
-def keys_command(stack: Stack, *arguments: str) -> str:
-    """What ``make key`` says to these arguments."""
-    command, environment = commands.key(stack.layout, stack.environment, arguments)
-    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=60).stdout
-
-
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[Stack]:
-    """A stack of two replicas that wants keys, with one model."""
-    stack = Stack.fresh(WARREN_API__KEYS="required")
-    try:
-        stack.key = keys_command(stack, "create", "--owner", "boss", "--scope", "admin").strip()
-        stack.up()
-        with Client(stack.url, stack.key) as client:
-            client.trained(model=MODEL, dataset={"sample": "iris"}, target="target", estimator="GaussianNB")
-        yield stack
-    finally:
-        stack.remove()
 
 
 class Asker:
@@ -91,7 +69,7 @@ def more_connections(stack: Stack, count: int) -> Iterator[None]:
     [
         ("POST", "/predict", OWN, 0),
         ("POST", "/predict", OWN, 100),
-        ("POST", f"/v2/models/{MODEL}/infer", {"inputs": [TENSOR]}, 0),
+        ("POST", f"/v2/models/{KNOWN}/infer", {"inputs": [TENSOR]}, 0),
         ("GET", "/models", None, 0),
     ],
     ids=["predictions-to-one-replica", "predictions-in-turns", "another-protocol", "other-calls-in-turns"],
@@ -124,8 +102,8 @@ def test_a_key_that_asks_ten_times_too_often_gets_its_rate_and_another_notices_n
 
 
 def test_a_rate_is_made_by_the_command_and_told_in_a_problem_document(guarded: Stack) -> None:
-    key = keys_command(guarded, "create", "--owner", "slow", "--scope", "predict", "--rate", "0.05").strip()
-    listed = keys_command(guarded, "list").splitlines()
+    key = guarded.keys("create", "--owner", "slow", "--scope", "predict", "--rate", "0.05").strip()
+    listed = guarded.keys("list").splitlines()
     assert [line.split()[3] for line in listed if key.split("_")[1] in line] == ["0.05/s"]
     headers = {"Authorization": f"Bearer {key}"}
     with httpx.Client(base_url=guarded.url, headers=headers, timeout=10, trust_env=False) as client:
