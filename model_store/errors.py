@@ -25,7 +25,8 @@ import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of an OSError that mean: there is no room."""
 
 
 class StoreError(Exception):
@@ -98,6 +99,6 @@ def full_volume_named() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise NoSpace("the model volume is full") from error
         raise

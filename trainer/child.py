@@ -8,7 +8,6 @@ an error; anything else also leaves one, coded internal_error, with the tracebac
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import resource
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from model_store.errors import FULL
 from trainer.progress import Progress
 from trainer.spec import ChildProgress, ChildResult, ChildSpec, Trained
 from wire import errors
@@ -51,7 +51,6 @@ CHECK_ROWS = 2_000
 _LIBRARIES = ("numpy", "pandas", "scikit-learn", "scipy", "onnx", "onnxruntime", "skl2onnx", "skops")
 _SERVED = {"onnx": "model.onnx", "skops": "model.skops"}
 _SAMPLES = "samples.json"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BLOCK_BYTES = 1024 * 1024
 _STDOUT, _STDERR = 1, 2
 
@@ -80,7 +79,7 @@ def run(spec: ChildSpec, draft: Path, progress: Progress) -> ChildResult:
         return _failed(errors.TrainingFailed(message, hint="train on fewer rows or columns, or a lighter estimator"))
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
-        full = isinstance(error, OSError) and error.errno in _FULL
+        full = isinstance(error, OSError) and error.errno in FULL
         return _failed(errors.StorageFull() if full else errors.InternalError())
 
 

@@ -29,11 +29,15 @@ _SAYS_ITSELF = (store.BadName, store.StaleAlias, store.VersionAliased, store.Cor
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Inside, a StoreError becomes the WarrenError of the same meaning."""
+    """Inside, a StoreError becomes the WarrenError of the same meaning, and so does a volume without room."""
     try:
         yield
     except store.StoreError as error:
         raise to_wire(error) from error
+    except OSError as error:
+        if error.errno in store.FULL:
+            raise errors.StorageFull from error
+        raise
 
 
 def to_wire(error: store.StoreError) -> errors.WarrenError:

@@ -8,7 +8,6 @@ away: then nobody waits for it any more.
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 import signal
@@ -25,6 +24,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from model_store.errors import FULL
 from tables.errors import BadSchema
 from tables.schema import Schema
 from trainer import row_reading, table_order
@@ -43,7 +43,6 @@ PARQUET: Final = "output.parquet"
 
 _WORK_S, _REST_S = 0.004, 0.02
 """Seconds of processor time after which it rests where others want the processor, and for how long."""
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _GROUP_BYTES = 16 * 1024 * 1024
 _READING: Final = 0.3
 _ARROW: Final[dict[messages.OutputType, pa.DataType]] = {
@@ -79,7 +78,7 @@ def _answer(draft: Path, datasets: Path) -> None:
     except DraftGone:
         _fail(errors.Cancelled())
     except Exception as error:
-        full = isinstance(error, OSError) and error.errno in _FULL
+        full = isinstance(error, OSError) and error.errno in FULL
         if not full:
             traceback.print_exc(file=sys.stderr)
         _fail(errors.StorageFull() if full else errors.InternalError())

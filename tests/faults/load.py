@@ -30,6 +30,9 @@ GIVE_UP_S = 20.0
 MOST_OPEN = 2_000
 """Requests under way at most; beyond it one counts as not sent, which is a failure."""
 
+IDLE_S = 10.0
+"""A kept connection is not used again after so long without a request: Nginx closes it after 15 s, at any moment."""
+
 _numbers = itertools.count(1)
 
 
@@ -185,14 +188,16 @@ class Load:
     async def _connection(self, kept: bool) -> _Connection:
         while kept and self._idle:
             connection = self._idle.pop()
-            if not connection.closed:
+            if not connection.closed and time.monotonic() - connection.idle_since < IDLE_S:
                 return connection
+            connection.transport.close()
         loop = asyncio.get_running_loop()
         _, made = await loop.create_connection(_Connection, self._host, self._port)
         return made
 
     def _put_back(self, connection: _Connection, kept: bool) -> None:
         if kept and not connection.closed:
+            connection.idle_since = time.monotonic()
             self._idle.append(connection)
         else:
             connection.transport.close()
@@ -203,6 +208,7 @@ class _Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
     closed = False
+    idle_since = 0.0
 
     def __init__(self) -> None:
         self._answer: asyncio.Future[tuple[int, str, bytes]] | None = None

@@ -172,7 +172,7 @@ SCENARIOS = (
         f"{_PROMISE}: replicas die",
         "0 lost, 0 doubled of 300",
         kill_api,
-        faults=(1, 20),
+        faults=(1, 10),
         chaos=(3, 34),
     ),
     Scenario(
@@ -180,7 +180,7 @@ SCENARIOS = (
         f"{_PROMISE}: the worker dies",
         "0 lost, 0 doubled of 300",
         kill_worker,
-        faults=(1, 10),
+        faults=(1, 6),
         chaos=(3, 34),
     ),
     Scenario(
@@ -188,7 +188,7 @@ SCENARIOS = (
         f"{_PROMISE}, and nothing torn is seen: the trainer dies",
         "0 lost, 0 doubled, 0 torn of 300",
         kill_trainer,
-        faults=(1, 10),
+        faults=(1, 6),
         chaos=(3, 34),
     ),
     Scenario(

@@ -153,7 +153,7 @@ SCENARIOS = (
         "A replica's death fails no prediction",
         "0 of 20,000 over 50 kills",
         kill_replicas,
-        faults=(1, 20),
+        faults=(1, 10),
         chaos=(3, 40),
     ),
     Scenario(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 
 import pytest
@@ -76,6 +77,14 @@ def test_every_error_of_the_store_travels_as_one_of_ours(kind: type[store.StoreE
     assert kind in store_errors._KINDS
     with pytest.raises(type(error)), store_errors.translated():
         raise kind(*arguments)
+
+
+def test_what_the_trainer_itself_cannot_write_is_a_full_volume_too() -> None:
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        with pytest.raises(errors.StorageFull), store_errors.translated():
+            raise OSError(number, "there is no room")
+    with pytest.raises(OSError, match="read-only"), store_errors.translated():
+        raise OSError(errno.EROFS, "read-only")
 
 
 def test_an_error_of_the_store_without_a_name_is_internal() -> None:
