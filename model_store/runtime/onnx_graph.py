@@ -8,13 +8,19 @@ classification, ``value`` (rows x 1) for a regression.
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar, Literal
 
 import numpy as np
-import onnxruntime
 
 from model_store import errors
 from model_store.runtime import outputs, protobuf_scan
+
+# Since 1.29 it tells its maker which models are loaded and how often they are asked, and keeps a database for that
+# in the user's home, unless this is set before it begins.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime
 
 MAX_GRAPH_BYTES = 2 * 1024**3 - 1
 """Largest graph: what one Protocol Buffers message can hold."""

@@ -1,6 +1,8 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,9 @@ from model_store.runtime.onnx_graph import OnnxRuntime
 from tests.source_tree import CHECKOUT
 from tests.unit.model_store import graphs
 from tests.unit.model_store.graphs import no_texts, tensor
+
+TELLS_NOTHING = ("CI", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "PYTEST_CURRENT_TEST")
+"""Variables with which onnxruntime sends nothing."""
 
 
 def test_a_regression_gives_one_number_per_row() -> None:
@@ -227,3 +232,21 @@ def test_serving_graphs_never_imports_scikit_learn() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(("first", "kept"), [("import onnxruntime", True), ("import model_store.runtime", False)])
+def test_onnxruntime_tells_nobody_what_is_loaded(tmp_path: Path, first: str, kept: bool) -> None:
+    """It would begin with a database in the user's home; left alone it does, so this test can fail."""
+    graph = tmp_path / "graph.onnx"
+    graph.write_bytes(graphs.sum_model().SerializeToString())
+    code = f"{first}; import sys, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
+    # Where tests run for a check it is off by itself.
+    outside = {name: value for name, value in os.environ.items() if name not in TELLS_NOTHING}
+    subprocess.run(
+        [sys.executable, "-c", code, str(graph)],
+        cwd=CHECKOUT,
+        env={**outside, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        check=True,
+        timeout=60,
+    )
+    assert any("onnxruntime" in path.name for path in tmp_path.rglob("*.db")) is kept
