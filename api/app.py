@@ -6,9 +6,11 @@ everything else passes the edge, the routing, and a router.
 
 from __future__ import annotations
 
+import threading
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+import msgspec
 from fastapi import Depends, FastAPI
 from starlette.types import Receive, Scope, Send
 
@@ -46,6 +48,8 @@ class Gateway(FastAPI):
             dependencies=[Depends(current_caller)],
         )
         self.settings = settings
+        self.document_json = b""
+        self._documenting = threading.Lock()
         self.predictions = Predictions(
             settings, lambda: self.state.gateway.coalescer, lambda: self.state.gateway.keyring, protocols.form_of
         )
@@ -69,6 +73,16 @@ class Gateway(FastAPI):
                 restyled=protocols.restyled,
             )
         return self.openapi_schema
+
+    def document(self) -> bytes:
+        """The same as JSON, also in ``document_json`` from then on.
+
+        Call it in a thread: the first time takes a quarter of a second, in which a loop would answer nobody.
+        """
+        with self._documenting:
+            if not self.document_json:
+                self.document_json = msgspec.json.encode(self.openapi())
+        return self.document_json
 
     def _living(self, _app: FastAPI) -> AbstractAsyncContextManager[None]:
         return lifespan.running(self, self.settings)

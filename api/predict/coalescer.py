@@ -24,8 +24,8 @@ SWEEP_S = 0.05
 """Seconds between two looks at the clock for all requests together: a 504 is at most this late."""
 FULL = int(0.9 * topology.PREDICT_BOUND)
 """Messages in the predict queue from which on new predictions are refused: beyond its bound it drops them."""
-MOST_COPIES = 4
-"""Times that one batch is sent at most: more than one predictor frozen at a time is no case for copies."""
+MOST_COPIES = 6
+"""Times that one batch is sent at most: with two predictors, one of which froze, 1 in 64 has none but that one."""
 PACES = 1024
 """Model references whose usual time is remembered."""
 
@@ -220,7 +220,8 @@ class Coalescer:
         else:
             metrics.hedges_refused.inc()
         if not batch.settled and len(batch.copies) < MOST_COPIES and batch.waiting():
-            batch.timer = self._loop.call_later(self._pace(batch.reference).patience_s, self._late, batch)
+            again_s = self._pace(batch.reference).again_s(len(batch.copies))
+            batch.timer = self._loop.call_later(again_s, self._late, batch)
 
     def _land(self, batch: Batch) -> None:
         if not batch.landed:

@@ -11,6 +11,8 @@ FLOOR_S = 0.2
 """Patience in seconds never falls below this: on a busy machine a pause of tens of ms is no fault."""
 UNKNOWN_S = 0.5
 """Patience in seconds before anything was measured: a first batch may load its model."""
+AGAIN_S = 0.05
+"""Seconds between two further copies at least."""
 _TIMES = 4.0
 _FADING = 0.75
 """What the batches before count for, each time another one is answered."""
@@ -54,6 +56,13 @@ class Pace:
         if self._mean_s < 0:
             return UNKNOWN_S
         return max(FLOOR_S, _TIMES * (self._mean_s + self._deviation_s))
+
+    def again_s(self, copies: int) -> float:
+        """Seconds until a batch that was sent so many times is looked at again: half as many each time.
+
+        Who froze may have taken the copy too, several times in a row, and the deadline comes nearer.
+        """
+        return max(AGAIN_S, self.patience_s * 0.5 ** (copies - 1))
 
     @property
     def batch_bytes(self) -> float:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import Final
 
-import msgspec
+import anyio
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -80,7 +80,9 @@ async def asset(asset: str) -> Response:
 @router.get("/openapi.json")
 async def document(request: Request) -> Response:
     """The OpenAPI document."""
-    return Response(msgspec.json.encode(request.app.openapi()), media_type="application/json")
+    gateway = request.app
+    content = gateway.document_json or await anyio.to_thread.run_sync(gateway.document)
+    return Response(content, media_type="application/json")
 
 
 @lru_cache(maxsize=len(ASSETS))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -202,6 +204,18 @@ async def test_the_docs_page_needs_nothing_from_elsewhere(client: httpx.AsyncCli
         assert answer.headers["content-type"].startswith(kind)
     assert "/openapi.json" in (await client.get("/docs/start.js")).text
     check(await client.get("/docs/other.js"), 404, "not_found")
+
+
+async def test_the_document_is_made_once_and_not_on_the_loop(
+    client: httpx.AsyncClient, app: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_by: list[threading.Thread] = []
+    make = app.openapi
+    monkeypatch.setattr(app, "openapi", lambda: (made_by.append(threading.current_thread()), make())[1])
+    answers = await asyncio.gather(*(client.get("/openapi.json") for _ in range(20)))
+    assert {answer.content for answer in answers} == {app.document_json}
+    assert len(made_by) == 1
+    assert made_by[0] is not threading.current_thread()
 
 
 async def test_the_document_describes_every_call_and_every_problem(client: httpx.AsyncClient) -> None:

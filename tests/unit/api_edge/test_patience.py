@@ -6,11 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.predict.patience import FLOOR_S, UNKNOWN_S, Budget, Pace
+from api.predict.patience import AGAIN_S, FLOOR_S, UNKNOWN_S, Budget, Pace
 
 
 def test_before_anything_is_known_patience_is_long() -> None:
     assert Pace().patience_s == UNKNOWN_S
+
+
+def test_a_further_copy_comes_sooner_each_time_but_never_at_once() -> None:
+    waits = [Pace().again_s(copies) for copies in range(1, 8)]
+    assert waits[:3] == [UNKNOWN_S, UNKNOWN_S / 2, UNKNOWN_S / 4]
+    assert waits == sorted(waits, reverse=True)
+    assert waits[-1] == AGAIN_S
 
 
 def test_patience_is_a_few_times_the_usual_time() -> None:
