@@ -62,6 +62,9 @@ class Readiness:
             for queue, (name, reason) in QUEUES.items():
                 if not await self._state.consumers.count(queue):
                     missing[name] = reason
+            if self._state.coalescer.nobody:
+                # It looks for itself, and may not have seen the first one yet: who asks now would be refused.
+                missing.setdefault(*QUEUES[topology.PREDICT])
         except errors.BrokerUnavailable:
             return {"broker": "does not answer"}
         return missing

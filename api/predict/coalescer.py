@@ -70,6 +70,11 @@ class Coalescer:
         """Requests waiting or under way."""
         return self._policy.held
 
+    @property
+    def nobody(self) -> str:
+        """Why every prediction is refused at the moment; empty when none is for want of a predictor."""
+        return self._nobody
+
     # ------------------------------------------------------------------ requests
 
     def submit(self, pending: Pending) -> None:

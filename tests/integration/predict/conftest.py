@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from api.app import Gateway, create_app
+from api.predict import patience
 from tests.integration.predict.scripted import ScriptedPredictor
 from wire import settings
 
@@ -96,6 +97,13 @@ def open_replica(broker: settings.Broker, tmp_path: Path) -> OpenReplica:
                 yield Replica(app, client)
 
     return opened
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing counts as late: a busy machine must not bring second copies into a test of something else."""
+    for name in ("UNKNOWN_S", "FLOOR_S"):
+        monkeypatch.setattr(patience, name, 60.0)
 
 
 @pytest.fixture

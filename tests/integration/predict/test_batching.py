@@ -6,10 +6,14 @@ import asyncio
 import json
 import random
 
+import pytest
+
 from tests.integration.predict.conftest import OpenReplica, Replica, until
 from tests.integration.predict.scripted import VERSION, ScriptedPredictor
 from tests.rabbit import wait_until
 from wire import settings
+
+pytestmark = pytest.mark.usefixtures("unhurried")
 
 
 async def seen(predictor: ScriptedPredictor) -> None:
@@ -219,3 +223,25 @@ async def test_after_everything_is_answered_nothing_is_left(
         coalescer = replica.app.state.gateway.coalescer
         wait_until(lambda: coalescer.held == 0, "nothing held")
         assert coalescer._policy.lanes == 0
+
+
+async def test_a_replica_that_says_it_is_ready_predicts_at_once(
+    open_replica: OpenReplica, broker: settings.Broker
+) -> None:
+    """Readiness and the prediction path look at the queue each for itself; the slower one counts."""
+    async with open_replica(consumers_poll_s=1.5) as replica:
+
+        async def refused() -> bool:
+            return (await replica.predict([[1]])).status_code == 503
+
+        async def ready() -> bool:
+            return "predictors" not in (await replica.client.get("/readyz")).json()["reasons"]
+
+        await until(refused, "it has seen that nobody predicts")
+        predictor = ScriptedPredictor(broker).start()
+        try:
+            await until(ready, "it has predictors")
+            answer = await replica.predict([[2]])
+        finally:
+            predictor.stop()
+    assert (answer.status_code, answer.json().get("predictions")) == (200, [2])

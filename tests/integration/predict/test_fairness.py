@@ -17,6 +17,8 @@ from tests.integration.predict.test_batching import held
 from tests.unit.predictor.artefacts import Shelf, regression
 from wire import settings
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 WIDTH, STEPS = 1500, 8
 BUSY = 256
 

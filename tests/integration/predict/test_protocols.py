@@ -7,11 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.integration.predict.conftest import OpenReplica, Replica, until
 from tests.integration.predict.scripted import ScriptedPredictor
 from tests.integration.predict.test_lean import Client, opened
 from wire import errors, frames, messages, settings
 from wire.server import Request
+
+pytestmark = pytest.mark.usefixtures("unhurried")
 
 INFER = "/v2/models/m/infer"
 
