@@ -62,7 +62,7 @@ test-compose: ## build, start and break the Compose stack; needs a container eng
 	@docker compose version >/dev/null || { echo 'Docker with Compose v2 is missing.'; exit 1; }
 	$(PYTHON) -m pytest -m compose tests/compose $(args)
 
-faults: ## kill, freeze and restart every process of a stack of its own, under load (8 min)
+faults: ## kill, freeze and restart every process of a stack of its own, under load (9 min)
 	@deploy/bootstrap dev
 	$(PYTHON) -m pytest -m faults -s tests/faults $(args)
 

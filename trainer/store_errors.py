@@ -31,13 +31,10 @@ _SAYS_ITSELF = (store.BadName, store.StaleAlias, store.VersionAliased, store.Cor
 def translated() -> Iterator[None]:
     """Inside, a StoreError becomes the WarrenError of the same meaning, and so does a volume without room."""
     try:
-        yield
+        with store.full_volume_named():
+            yield
     except store.StoreError as error:
         raise to_wire(error) from error
-    except OSError as error:
-        if error.errno in store.FULL:
-            raise errors.StorageFull from error
-        raise
 
 
 def to_wire(error: store.StoreError) -> errors.WarrenError:
