@@ -30,11 +30,12 @@ def counted(counter: tallies.Counter) -> float:
 
 
 async def consumers(replica: Replica, count: int) -> None:
-    """Wait until the broker shows so many predictors."""
+    """Wait until the broker shows so many predictors, and the replica's own last look agrees that there are any."""
 
     async def reached() -> bool:
-        state = await replica.app.state.gateway.rpc.queue_state(topology.PREDICT)
-        return bool(state.consumers == count)
+        gateway = replica.app.state.gateway
+        state = await gateway.rpc.queue_state(topology.PREDICT)
+        return bool(state.consumers == count) and bool(gateway.coalescer.nobody) == (count == 0)
 
     await until(reached, f"{count} predictors")
 
