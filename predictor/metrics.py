@@ -24,11 +24,13 @@ loads = telemetry.counter("version_loads", "Attempts to load a version, by outco
 """By outcome: ``done``, or the code of the error."""
 load_seconds = telemetry.histogram("version_load_seconds", "Seconds to read, verify, load and warm a version")
 """For loads that ended well."""
-evictions = telemetry.counter("version_evictions", "Versions unloaded because the memory bound was reached")
+evictions = telemetry.counter(
+    "version_evictions", "Versions unloaded for room, or because nobody asked for them any more"
+)
 """Least recently used first."""
 loaded_versions = telemetry.gauge("loaded_versions", "Versions in memory")
 """How many versions are held."""
-loaded_bytes = telemetry.gauge("loaded_bytes", "Artefact bytes in memory")
+loaded_bytes = telemetry.gauge("loaded_bytes", "Bytes of the versions in memory: their artefacts, and half a MiB for each")
 """What counts against ``predict.memory_bytes``."""
 corrupt_versions = telemetry.gauge(
     "corrupt_versions", "Alarm: versions that failed verification and have not recovered"

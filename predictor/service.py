@@ -44,7 +44,8 @@ class PredictorService:
         verifier = Verifier(config.paths.verify_key_file)
         remote = is_remote(config.paths.models)
         self.predictor_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self.registry = Registry(self._volume, verifier, config.predict.memory_bytes)
+        limits = config.predict
+        self.registry = Registry(self._volume, verifier, limits.memory_bytes, superseded_s=limits.superseded_s)
         self._references = References(self._volume, self.registry, remote=remote)
         batches = Batches(self._references, max_rows=config.limits.predict_rows)
         self._traffic = LiveTraffic(config.bulk.quiet_s, config.bulk.patience_s)
