@@ -273,7 +273,8 @@ def test_the_doctor_finds_a_healthy_stack_healthy(command: Run) -> None:
     assert warned <= {"datasets folder", "model volume", "gateway"}
     assert {"gateway", "this clock", "nginx", "broker", "ledger", "workers", "model volume"} <= found.keys()
     assert len([name for name in found if name.startswith("predictor ")]) == 2
-    assert "-> " not in command("doctor").stdout or "WARNING" in command("doctor").stdout
+    text = command("doctor").stdout
+    assert "-> " not in text or "WARNING" in text
 
 
 @pytest.mark.usefixtures("shop")

@@ -79,7 +79,10 @@ OpenReplica = Callable[..., AbstractAsyncContextManager[Replica]]
 
 @pytest.fixture
 def open_replica(broker: settings.Broker, tmp_path: Path) -> OpenReplica:
-    """Opens a replica of this test's broker; keywords are settings of the prediction path, and ``api``."""
+    """Opens a replica of this test's broker; keywords are settings of the prediction path, and ``api``.
+
+    Deadlines are long unless a test is about them: a busy machine must not end what it asks.
+    """
 
     @asynccontextmanager
     async def opened(api: settings.Api | None = None, **predict: Any) -> AsyncIterator[Replica]:
@@ -87,7 +90,7 @@ def open_replica(broker: settings.Broker, tmp_path: Path) -> OpenReplica:
             broker=broker,
             api=api or settings.Api(),
             ledger=settings.Ledger(url=f"sqlite:///{tmp_path}/ledger.sqlite3"),
-            predict=settings.Predict(**predict),
+            predict=settings.Predict(**({"deadline_ms": 20_000} | predict)),
         )
         app = create_app(config)
         async with app.router.lifespan_context(app):
