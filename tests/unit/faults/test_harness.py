@@ -225,8 +225,8 @@ def test_every_scenario_is_named_in_the_page() -> None:
 def test_growth_is_seen_only_where_there_is_some() -> None:
     flat, growing = soak.Usage(), soak.Usage()
     for minute in range(60):
-        flat.samples["api-1/1"].append(soak.Sample(60 * minute, 100 + minute % 2, 5, 20))
+        flat.samples["api-1/1"].append(soak.Sample(60 * minute, 100 + minute % 2, 5, 20 + minute * (minute % 2)))
         growing.samples["api-1/1"].append(soak.Sample(60 * minute, 100 + minute / 20, 5, 20 + minute))
     assert flat.growth() == []
     assert growing.growth()[0] == "api-1/1 grew by 3.0 MB an hour"
-    assert "descriptors" in growing.growth()[1]
+    assert growing.growth()[1:] == ["api-1/1: 31 to 68 fds"]
