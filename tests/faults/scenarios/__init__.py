@@ -6,6 +6,8 @@ from tests.faults.scenarios import (
     brokers,
     clients,
     clocks,
+    crowded_names,
+    full_volumes,
     job_kills,
     limits,
     mixed,
@@ -15,7 +17,7 @@ from tests.faults.scenarios import (
     overload,
     predictors,
     replicas,
-    volumes,
+    spoilt_versions,
 )
 from tests.faults.scenarios.playing import Scenario
 
@@ -28,7 +30,9 @@ SCENARIOS: dict[str, Scenario] = {
         predictors,
         brokers,
         more_jobs,
-        volumes,
+        spoilt_versions,
+        full_volumes,
+        crowded_names,
         clients,
         network,
         overload,

@@ -12,8 +12,7 @@ import psutil
 from model_store import aliases, names
 from tests.faults.load import Load
 from tests.faults.publisher import publish
-from tests.faults.scenarios.playing import Play, Scenario
-from tests.faults.scenarios.volumes import press_of
+from tests.faults.scenarios.playing import Play, Scenario, press_of
 from tests.rabbit import wait_until
 
 _RATE = 60.0

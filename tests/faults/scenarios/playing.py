@@ -14,6 +14,7 @@ from types import TracebackType
 from tests.acceptance.stack import Client
 from tests.faults import oracle
 from tests.faults.load import Load
+from tests.faults.publisher import Press
 from tests.faults.results import Round
 from tests.faults.stage import Stage
 from wire import topology
@@ -133,3 +134,8 @@ class Watching:
         while not self._over.wait(self.every_s):
             self.looks += 1
             self.found += self.look()
+
+
+def press_of(play: Play) -> Press:
+    """What publishes into the volume of the play's stage."""
+    return Press(play.stage.layout.home, play.stage.layout.models)

@@ -1,36 +1,25 @@
-"""F16, F17, F18, F19: the model volume is full, read-only, spoilt, and written to by fifty at once."""
+"""F16, F17: the model volume or the ledger's is full, and the model volume is read-only."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
-import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
-from model_store import aliases, names, reading
-from model_store import errors as store
 from tests.acceptance.stack import ENDED, Client
 from tests.faults.account import QUICK, Account
 from tests.faults.load import Load
-from tests.faults.publisher import Press, publish
-from tests.faults.scenarios.playing import Play, Scenario, Watching
+from tests.faults.scenarios.playing import Play, Scenario
 from tests.rabbit import wait_until
 from wire import topology
 
 _RATE = 60.0
-_PUBLISHERS = 50
-
-
-def press_of(play: Play) -> Press:
-    return Press(play.stage.layout.home, play.stage.layout.models)
-
 
 # ---------------------------------------------------------------------- full
 
@@ -188,150 +177,7 @@ def read_only_volume(play: Play) -> None:
     play.round.count("read-only volumes", play.trials)
 
 
-# ---------------------------------------------------------------------- spoilt
-
-Damage = Callable[[Play, Path, Path], None]
-
-
-def _flip(play: Play, new: Path, _old: Path) -> None:
-    path = play.rng.choice([new / name for name in os.listdir(new)])  # noqa: PTH208
-    content = bytearray(path.read_bytes())
-    content[play.rng.randrange(len(content))] ^= 1 << play.rng.randrange(8)
-    _write(path, bytes(content))
-
-
-def _cut(play: Play, new: Path, _old: Path) -> None:
-    path = play.rng.choice([new / name for name in os.listdir(new)])  # noqa: PTH208
-    content = path.read_bytes()
-    _write(path, content[: play.rng.randrange(len(content))])
-
-
-def _remove(play: Play, new: Path, _old: Path) -> None:
-    # Without a signature there is no version at all, which is what a half-made one looks like.
-    play.rng.choice([new / name for name in ("model.onnx", "schema.json", "samples.json", "manifest.json")]).unlink()
-
-
-def _add(play: Play, new: Path, _old: Path) -> None:
-    (new / f"extra-{play.rng.randrange(100)}").write_bytes(b"extra")
-
-
-def _replay(_play: Play, new: Path, old: Path) -> None:
-    for name in ("manifest.json", "manifest.sig"):
-        _write(new / name, (old / name).read_bytes())
-
-
-def _link(_play: Play, new: Path, old: Path) -> None:
-    (new / "model.onnx").unlink()
-    (new / "model.onnx").symlink_to(old / "model.onnx")
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.chmod(0o644)
-    path.write_bytes(content)
-
-
-_DAMAGES: tuple[Damage, ...] = (_flip, _flip, _flip, _cut, _remove, _add, _replay, _link)
-
-
-def spoilt_versions(play: Play) -> None:
-    """F18: the champion is damaged before it is ever read; the version before it answers, and asking for it is 409."""
-    stage, press = play.stage, press_of(play)
-    pids = {name: stage.pid(name) for name in ("predictor-1", "predictor-2")}
-    caught = 0
-    with httpx.Client(base_url=stage.url, timeout=10, trust_env=False) as client:
-        for trial in range(play.trials):
-            model = f"spoilt-{secrets.token_hex(6)}"
-            for number in (1, 2):
-                publish(press, model, secrets.token_hex(16))
-                aliases.move_alias(press.volume, model, names.CHAMPION, number)
-            damage = _DAMAGES[trial % len(_DAMAGES)]
-            damage(play, press.volume.version(model, 2), press.volume.version(model, 1))
-            trouble = _trouble(client, model)
-            if trouble:
-                play.defect(f"{damage.__name__} {model}: {trouble}")
-            caught += not trouble
-    play.round.count("damages", play.trials, play.trials - caught)
-    again = [name for name, pid in pids.items() if stage.pid(name) != pid]
-    if again:
-        play.defect(f"damaged versions ended {again}")
-
-
-def _trouble(client: httpx.Client, model: str) -> str:
-    asked = {"model": model, "instances": [[1.0, 2.0]]}
-    by_alias = [client.post("/predict", json=asked) for _ in range(2)]
-    named = client.post("/predict", json={**asked, "version": 2})
-    told = [(answer.status_code, answer.json().get("version")) for answer in by_alias]
-    if told != [(200, 1)] * 2:
-        return f"by its alias {told}"
-    # Without its signature a version is not there; damaged in any other way it is a conflict.
-    if (named.status_code, named.json()["code"]) not in ((409, "model_corrupt"),):
-        return f"by its number {named.status_code} {named.json()}"
-    return ""
-
-
-# ---------------------------------------------------------------------- fifty at once
-
-
-def _publish_one(given: tuple[Press, str, str]) -> tuple[str, int, float]:
-    press, model, job_id = given
-    return job_id, *publish(press, model, job_id)
-
-
-def fifty_publishers(play: Play) -> None:
-    """F19: fifty processes publish on one name at once; every version is another one, readers see only sound ones."""
-    press = press_of(play)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.faults.publisher", "tests.faults.scenarios.volumes"])
-    slowest_s, done, doubled = 0.0, 0, 0
-    with context.Pool(_PUBLISHERS) as pool:
-        for _ in range(play.trials):
-            model = f"crowd-{secrets.token_hex(6)}"
-            reader = _Rising(press, model)
-            with Watching(reader.look, 0.01) as watching:
-                asked = [(press, model, secrets.token_hex(16)) for _ in range(_PUBLISHERS)]
-                made = pool.map_async(_publish_one, asked, chunksize=1).get(60)
-            versions = [version for _, version, _ in made]
-            slowest_s = max(slowest_s, *(seconds for _, _, seconds in made))
-            done, doubled = done + len(versions), doubled + len(versions) - len(set(versions))
-            if press.volume.versions(model) != sorted(versions):
-                play.defect(f"{model}: {sorted(versions)} were answered, {press.volume.versions(model)} are there")
-            play.round.defects += watching.found[:3]
-            for job_id, version, _ in made:
-                manifest = reading.read(press.volume, model, version, press.verifier, 10**8).manifest
-                if manifest.job_id != job_id:
-                    play.defect(f"{model} {version} is another job's")
-    play.round.count("publishes, 50 at once", done, doubled)
-    play.round.figures["slowest_publish_s"] = round(slowest_s, 2)
-
-
-class _Rising:
-    """Reads the newest version all the time: it is sound, and never an older one than before."""
-
-    def __init__(self, press: Press, model: str) -> None:
-        self._press, self._model, self._newest = press, model, 0
-
-    def look(self) -> list[str]:
-        versions = self._press.volume.versions(self._model)
-        if not versions or versions[-1] == self._newest:
-            return []
-        newest, before = versions[-1], self._newest
-        self._newest = newest
-        try:
-            reading.read(self._press.volume, self._model, newest, self._press.verifier, 10**8)
-        except store.StoreError as error:
-            return [f"{self._model} {newest} could be seen and not read: {error}"]
-        return [f"the newest was {before} and is {newest}"] if newest < before else []
-
-
 SCENARIOS = (
-    Scenario(
-        "F18",
-        "A damaged version is never served, the one before it is",
-        "1,000 of 1,000 caught",
-        spoilt_versions,
-        faults=(1, 40),
-        chaos=(4, 250),
-    ),
     Scenario(
         "F16",
         "A full volume is said, and predictions go on",
@@ -358,13 +204,5 @@ SCENARIOS = (
         faults=(1, 1),
         chaos=(1, 10),
         stage="small volume",
-    ),
-    Scenario(
-        "F19",
-        "Fifty publishers on one name",
-        "50 at once x 20: 0 errors, 0 doubled",
-        fifty_publishers,
-        faults=(1, 1),
-        chaos=(1, 20),
     ),
 )
