@@ -8,12 +8,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
 import httpx
-import msgspec
 
 from deploy.native import commands, ports, strays
 from deploy.native.layout import Layout
@@ -24,11 +23,11 @@ from deploy.native.programs import programs as plain_programs
 from deploy.native.supervision import Supervisor
 from model_store.volume import Volume
 from tests.acceptance.stack import Stack
-from tests.faults import quick_child
+from tests.faults import changed_programs, quick_child
 from tests.faults.points import POINTS
+from tests.faults.prepared_artefact import prepare
 from tests.faults.proxy import Proxy
 from tests.rabbit import wait_until
-from tests.unit.predictor import artefacts
 from wire import topology
 
 FIRST_PORT = 8150
@@ -45,7 +44,6 @@ TUNING = {
 }
 """Settings of every fault stack."""
 
-SECOND_TRAINER = "trainer-2"
 _SMALL_INODES = 6_000
 PROCESSES = ("api-1", "api-2", "worker", "trainer", "predictor-1", "predictor-2")
 """Those of ours."""
@@ -88,7 +86,7 @@ class Stage(Stack):
         stage.own_clock = own_clock
         stage.points.mkdir()
         stage.clock.write_text("+0")
-        stage._prepare_quick_child()
+        prepare(stage.layout.home / quick_child.PREPARED)
         for folder, size_mb in ((stage.layout.models, volume_mb), (stage.layout.ledger, ledger_mb)):
             if size_mb:
                 folder.mkdir()
@@ -202,8 +200,8 @@ class Stage(Stack):
             return self.ready(self.replicas[int(name[-1]) - 1])
         if name in PROCESSES:
             return self.ready(f"http://127.0.0.1:{self.block.metrics(name)}")
-        if name == SECOND_TRAINER:
-            return self.ready(f"http://127.0.0.1:{self._second_metrics(self.block)}")
+        if name == changed_programs.SECOND_TRAINER:
+            return self.ready(f"http://127.0.0.1:{changed_programs.second_metrics(self.block)}")
         return self.ready() if name == "nginx" else ports.taken(self.block.amqp)
 
     @property
@@ -266,77 +264,24 @@ class Stage(Stack):
                 self.proxies[role] = Proxy("127.0.0.1", block.amqp)
         found = plain_programs(layout, block, tuning)
         if self.second_trainer:
-            found.append(self._second(next(one for one in found if one.name == "trainer"), block))
+            found.append(changed_programs.second(next(one for one in found if one.name == "trainer"), block))
         return [self._changed(program) for program in found]
-
-    def _second(self, trainer: Program, block: PortBlock) -> Program:
-        port = self._second_metrics(block)
-        environment = {**trainer.environment, "WARREN_PROCESS__METRICS_PORT": str(port)}
-        ready = f"http://127.0.0.1:{port}/readyz"
-        return replace(trainer, name=SECOND_TRAINER, environment=environment, ready_url=ready, ports={"metrics": port})
-
-    @staticmethod
-    def _second_metrics(block: PortBlock) -> int:
-        return block.all()[-1]
 
     def _changed(self, program: Program) -> Program:
         role = program.group
         if role not in topology.ROLES:
             return program
-        command, environment = list(program.command), dict(program.environment)
         if self.woven:
-            module = command[command.index("-m") + 1]
-            command = [command[0], "-m", "tests.faults.woven", str(self.points), role, module]
+            program = changed_programs.woven(program, self.points)
         if self.own_clock:
-            environment |= {
-                "LD_PRELOAD": _faketime(),
-                "FAKETIME_TIMESTAMP_FILE": str(self.clock),
-                "FAKETIME_NO_CACHE": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-                "FAKETIME_DONT_RESET": "1",
-            }
+            program = changed_programs.by_clock(program, self.clock)
         if role in self.proxies:
-            environment["WARREN_BROKER__PORT"] = str(self.proxies[role].port)
-        return replace(program, command=command, environment=environment)
-
-    def _prepare_quick_child(self) -> None:
-        """The artefact that ``quick-`` models are given: the sum of two numbers."""
-        prepared = self.layout.home / quick_child.PREPARED
-        prepared.mkdir()
-        graph, schema = artefacts.regression(), artefacts.NUMBERS
-        files = {"model.onnx": graph, "schema.json": schema.encode()}
-        files["samples.json"] = artefacts.sample_file(graph, schema)
-        for name, content in files.items():
-            (prepared / name).write_bytes(content)
-        trained = {
-            "estimator": "Quick",
-            "task": "regression",
-            "params": {},
-            "features": schema.to_builtins(),
-            "target": "target",
-            "classes": None,
-            "metrics": {"r2": 1.0},
-            "score": 1.0,
-            "scoring": "r2",
-            "dataset": {"sample": "iris", "digest": "00", "rows": 150},
-            "runtime": "onnx",
-            "runtime_report": {},
-            "libraries": {},
-            "holdout": {},
-            "report": {},
-            "files": list(files),
-        }
-        (prepared / "trained.json").write_bytes(msgspec.json.encode(trained))
+            program = changed_programs.through(program, self.proxies[role].port)
+        return program
 
     @property
     def volume(self) -> Volume:
         return Volume(self.layout.models)
-
-
-def _faketime() -> str:
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    assert found, "libfaketime is not installed: apt-get install libfaketime"
-    return str(found[0])
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
