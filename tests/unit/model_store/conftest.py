@@ -23,3 +23,11 @@ def store(tmp_path: Path, keys: Path) -> Store:
     root = tmp_path / "models"
     root.mkdir()
     return Store(Volume(root), signing.Signer(keys / "signing.key"), signing.Verifier(keys / "signing.pub"))
+
+
+@pytest.fixture
+def three(store: Store) -> Store:
+    """A model with three versions."""
+    for number in (1, 2, 3):
+        store.publish(job_id=f"job-{number}")
+    return store

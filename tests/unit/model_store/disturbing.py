@@ -1,4 +1,4 @@
-"""A volume, keys, and three ways to disturb the store: kill it, interrupt it, or let it run in many processes."""
+"""A volume, keys, a moving alias, and ways to disturb the store: kill it, interrupt it, run it in many processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model_store import errors, publishing, reading, signing
+from model_store import aliases, errors, publishing, reading, signing
 from model_store.manifest import Manifest
 from model_store.volume import Volume
 
@@ -159,3 +159,7 @@ def in_processes(count: int, work: Callable[[int], Any]) -> list[Any]:
     finally:
         for process in processes:
             process.join(60)
+
+
+def move(store: Store, version: int, expected: int | None = None, alias: str = "champion") -> aliases.Alias:
+    return aliases.move_alias(store.volume, "iris", alias, version, expected=expected, by="tester")
