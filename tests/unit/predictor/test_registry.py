@@ -1,42 +1,23 @@
+"""A version is loaded once, kept while there is room, and refused with its reason."""
+
 from __future__ import annotations
 
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from model_store import aliases, deletion, names, reading
-from predictor import loaded, metrics, mounts
-from predictor import references as referring
+from model_store import deletion, names, reading
+from predictor import loaded, metrics
 from predictor import registry as registering
-from predictor.references import References
 from predictor.registry import Registry
 from tests.rabbit import wait_until
 from tests.unit.predictor.artefacts import NUMBERS, Shelf, classifier, regression
+from tests.unit.predictor.loading import count_loads, soon
 from wire import errors
 from wire.deadlines import Deadline
-
-
-def soon() -> Deadline:
-    return Deadline.after(600)
-
-
-def count_loads(monkeypatch: pytest.MonkeyPatch, hold: threading.Event | None = None) -> list[int]:
-    """Counts the versions that are made ready; ``hold`` delays each."""
-    loads: list[int] = []
-    prepare = loaded.prepare
-
-    def counted(artefact: Any) -> Any:
-        loads.append(artefact.manifest.version)
-        if hold is not None:
-            assert hold.wait(15)
-        return prepare(artefact)
-
-    monkeypatch.setattr(registering, "prepare", counted)
-    return loads
 
 
 def test_a_version_is_loaded_once_and_kept(shelf: Shelf, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,84 +254,3 @@ def test_a_version_put_back_from_a_backup_is_loaded_anew(shelf: Shelf, registry:
     signature.write_bytes(content)
     again = registry.get("m", 1, soon())
     assert again is not first
-
-
-def test_an_alias_is_obeyed_the_moment_it_moves(shelf: Shelf, references: References) -> None:
-    shelf.publish(regression())
-    assert references.resolve("m", 0, "", soon()).version == 1
-    shelf.publish(regression())
-    assert references.resolve("m", 0, "champion", soon()).version == 2
-    aliases.move_alias(shelf.volume, "m", "canary", 1)
-    assert references.resolve("m", 0, "canary", soon()).version == 1
-    assert references.resolve("m", 2, "canary", soon()).version == 2
-    aliases.rollback(shelf.volume, "m")
-    assert references.resolve("m", 0, "", soon()).version == 1
-
-
-def test_an_unknown_alias_is_not_found(shelf: Shelf, references: References) -> None:
-    with pytest.raises(errors.ModelNotFound):
-        references.resolve("m", 0, "", soon())
-    shelf.publish(regression(), champion=False)
-    with pytest.raises(errors.AliasNotFound):
-        references.resolve("m", 0, "", soon())
-
-
-def test_the_last_good_version_serves_when_the_champion_is_corrupt(shelf: Shelf, references: References) -> None:
-    shelf.publish(regression())
-    assert references.resolve("m", 0, "", soon()).version == 1
-    shelf.spoil(shelf.publish(regression()))
-    before = metrics.fallbacks._value.get()
-    assert references.resolve("m", 0, "", soon()).version == 1
-    assert metrics.fallbacks._value.get() == before + 1
-    with pytest.raises(errors.ModelCorrupt):
-        references.resolve("m", 2, "", soon())
-
-
-def test_a_predictor_that_just_started_serves_the_version_before_a_corrupt_one(
-    shelf: Shelf, references: References
-) -> None:
-    shelf.publish(regression())
-    shelf.spoil(shelf.publish(regression()))
-    assert references.resolve("m", 0, "", soon()).version == 1
-
-
-def test_with_no_good_version_left_a_corrupt_one_is_an_error(shelf: Shelf, references: References) -> None:
-    shelf.spoil(shelf.publish(regression()))
-    with pytest.raises(errors.ModelCorrupt):
-        references.resolve("m", 0, "", soon())
-    shelf.spoil(shelf.publish(regression()))
-    with pytest.raises(errors.ModelCorrupt):
-        references.resolve("m", 0, "", soon())
-
-
-def test_an_alias_that_cannot_be_read_leaves_the_last_good_version(shelf: Shelf, references: References) -> None:
-    shelf.publish(regression())
-    references.resolve("m", 0, "", soon())
-    (shelf.volume.aliases("m") / "champion.json").write_bytes(b"{")
-    assert references.resolve("m", 0, "", soon()).version == 1
-
-
-def test_remembered_aliases_are_bounded(shelf: Shelf, monkeypatch: pytest.MonkeyPatch, registry: Registry) -> None:
-    monkeypatch.setattr(referring, "MAX_GOOD", 1)
-    resolver = References(shelf.volume, registry, remote=True)
-    for model in ("m", "n"):
-        shelf.publish(regression(), model)
-        resolver.resolve(model, 0, "", soon())
-    assert list(resolver._good) == [("n", "champion")]
-
-
-@pytest.mark.parametrize(
-    ("kind", "remote"), [("ext4", False), ("nfs4", True), ("fuse.sshfs", True), ("overlay", False)]
-)
-def test_a_volume_of_another_machine_is_known_by_its_mount(tmp_path: Path, kind: str, remote: bool) -> None:
-    place = tmp_path / "my models"
-    place.mkdir()
-    listing = tmp_path / "mountinfo"
-    escaped = str(place).replace(" ", "\\040")
-    listing.write_text(
-        f"22 1 8:1 / / rw shared:1 - nfs /dev/a rw\n23 22 8:2 / {tmp_path} rw - xfs /dev/b rw\n"
-        f"24 23 0:5 / {escaped} rw,relatime shared:2 - {kind} server:/export rw\n"
-    )
-    assert mounts.is_remote(place, listing) is remote
-    assert mounts.is_remote(tmp_path, listing) is False
-    assert mounts.is_remote(place, tmp_path / "missing") is False
