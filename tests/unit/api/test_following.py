@@ -5,92 +5,18 @@ The broker is wire's own in memory; the ledger is a real one, made to be away wh
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from api.jobs import following, task
-from api.jobs.celery_app import make_app
-from api.jobs.enqueueing import Enqueuer
 from api.jobs.leases import LeaseKeeper
-from api.jobs.task import JobTask, LedgerGone
-from api.ledger import Ledger, rows
-from api.offline.attempt import Attempts
-from api.offline.folder import OutputFolder
-from tests.integration.jobs.trainer_double import TrainerDouble
-from tests.jobs import new_job
+from api.jobs.task import LedgerGone
 from tests.rabbit import wait_until
-from wire import errors, settings, topology
-from wire.memory import MemoryBroker
-
-
-class Shop:
-    """A worker's parts around one ledger and one broker in memory."""
-
-    def __init__(self, home: Path) -> None:
-        self.broker = MemoryBroker(settings.Broker(reconnect_max_s=0.1))
-        self.ledger = Ledger(settings.Ledger(url=f"sqlite:///{home}/ledger.sqlite3"))
-        self.ledger.migrate()
-        self.rpc = self.broker.client("worker", "worker")
-        self.rpc.start()
-        assert self.rpc.wait_connected(10)
-        self.stopping = threading.Event()
-        self.keeper = LeaseKeeper(self.ledger.leases, 0.0)
-        config = settings.Train(silence_s=0.3, attempts=3, warm_wait_s=0.1)
-        enqueuer = Enqueuer(make_app(self.broker.settings), self.rpc, self.ledger)
-        offline = Attempts(
-            settings.Settings(train=config), self.rpc, self.ledger.leases, OutputFolder(home / "outputs"), self.stopping
-        )
-        self.task = JobTask(
-            config,
-            self.ledger,
-            self.rpc,
-            enqueuer,
-            self.keeper,
-            offline=offline,
-            name="w1",
-            stopping=self.stopping,
-        )
-        self.acknowledged: list[str] = []
-        self._threads: list[threading.Thread] = []
-        self._trainers: list[TrainerDouble] = []
-
-    def trainer(self) -> TrainerDouble:
-        double = TrainerDouble(self.broker.settings, server=self.broker.server("trainer", "trainer"))
-        self._trainers.append(double)
-        return double.start()
-
-    def accepted(self, model: str = "good") -> rows.Job:
-        return self.ledger.jobs.accept(new_job(model=model), queued_limit=99)
-
-    def run(self, job: rows.Job) -> rows.Job:
-        self.task.run(job.job_id, lambda: self.acknowledged.append(job.job_id))
-        return self.find(job)
-
-    def begin(self, job: rows.Job) -> threading.Thread:
-        thread = threading.Thread(target=self.run, args=(job,))
-        self._threads.append(thread)
-        thread.start()
-        return thread
-
-    def find(self, job: rows.Job) -> rows.Job:
-        return self.ledger.jobs.find(job.job_id, owner=None)
-
-    def wait_status(self, job: rows.Job, status: str) -> None:
-        wait_until(lambda: self.find(job).status == status, f"the job is {status}")
-
-    def close(self) -> None:
-        self.stopping.set()
-        for thread in self._threads:
-            thread.join(10)
-        for trainer in self._trainers:
-            trainer.stop()
-        self.rpc.close()
-        self.ledger.close()
+from tests.unit.api.shop import Shop, away
+from wire import errors, topology
 
 
 @pytest.fixture
@@ -100,20 +26,6 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     shop = Shop(tmp_path)
     yield shop
     shop.close()
-
-
-def away(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, times: int) -> None:
-    """The ledger is away for the next calls of one method."""
-    real: Callable[..., Any] = getattr(owner, name)
-    left = [times]
-
-    def call(*arguments: Any, **keywords: Any) -> Any:
-        if left[0] > 0:
-            left[0] -= 1
-            raise errors.LedgerUnavailable
-        return real(*arguments, **keywords)
-
-    monkeypatch.setattr(owner, name, call)
 
 
 def test_end_is_written_when_the_ledger_is_back(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
