@@ -15,7 +15,7 @@ from model_store.volume import Volume
 from tables import rows
 from tables.columns import ColumnType, DateForm
 from tables.schema import Schema
-from trainer import child
+from trainer import child, fit
 from trainer.progress import Progress
 from trainer.spec import ChildProgress, ChildResult, ChildSpec, Trained
 from trainer.table_files import TypedTable
@@ -123,3 +123,9 @@ class Served:
         labels = self._runtime.predict(batch.numbers, batch.texts).labels
         classes = self.trained.classes
         return labels.tolist() if classes is None else [classes[label] for label in labels]
+
+
+def moving(asked: messages.TrainRequest, table: TypedTable) -> tuple[fit.Fitted, list[ChildProgress]]:
+    """A fit, and the progress it said."""
+    lines: list[ChildProgress] = []
+    return fit.fit(table, asked, Progress(lines.append)), lines
