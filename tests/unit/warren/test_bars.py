@@ -13,7 +13,7 @@ import pytest
 from tests.source_tree import CHECKOUT
 from tests.unit.warren.gateway import ACCEPTED, ScriptedGateway, ok
 from tests.unit.warren.served import Served
-from tests.unit.warren.test_command import DATASET, DONE, ended
+from tests.unit.warren.told import DATASET, DONE, ended
 
 
 def on_a_terminal(*arguments: str) -> tuple[int, str, str]:

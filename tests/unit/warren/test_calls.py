@@ -13,7 +13,7 @@ import pytest
 import warren
 from tests.unit.warren.gateway import ACCEPTED, JOB, PREDICTED, Answer, ScriptedGateway, ok, problem
 from tests.unit.warren.served import MODEL, VERSION
-from tests.unit.warren.test_command import ALIAS, DATASET, KEY
+from tests.unit.warren.told import ALIAS, DATASET, KEY
 
 GONE = Answer(204, b"")
 KEYS = ok({"keys": [KEY], "next_cursor": None})

@@ -14,31 +14,13 @@ import pytest
 
 from tests.rabbit import wait_until
 from tests.source_tree import CHECKOUT
-from tests.unit.warren.gateway import ACCEPTED, JOB, Answer, Script, ScriptedGateway, ok, problem, stream
+from tests.unit.warren.gateway import ACCEPTED, JOB, Answer, Script, ScriptedGateway, ok, problem
 from tests.unit.warren.served import MODEL, VERSION
+from tests.unit.warren.told import ALIAS, DATASET, DONE, KEY, ended
 from warren.command import main
 from warren.version import VERSION as OWN_VERSION
 
 Run = Callable[..., tuple[int, str, str]]
-KEY = {
-    "prefix": "k3v09xqa",
-    "owner": "ann",
-    "scopes": ["predict"],
-    "state": "live",
-    "created_at": "2026-11-22T10:00:00Z",
-    "expires_at": "2027-11-22T10:00:00Z",
-    "revoked_at": None,
-}
-DATASET = {
-    "dataset_id": "d" * 32,
-    "format": "csv",
-    "size_bytes": 10,
-    "created_at": "2026-11-22T10:00:00Z",
-    "rows": 2,
-    "columns": [{"name": "note", "type": "text", "missing": 0, "distinct": {"more_than": 1000}}],
-}
-ALIAS = {"model": "m", "alias": "champion", "version": 2, "previous": 3, "revision": 5}
-DONE = {"model": "m", "version": 4, "metrics": {"f1": 0.9}, "promoted": True, "promotion_reason": "It is the first."}
 
 
 @pytest.fixture
@@ -51,11 +33,6 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
         return (status, *capfd.readouterr())
 
     return call
-
-
-def ended(status: str, **more: object) -> Answer:
-    said = {"status": status, "progress": {"fraction": 0.5, "stage": "fit", "message": ""}, **more}
-    return Answer(200, stream((1, status, said)), {"content-type": "text/event-stream"})
 
 
 def test_tables_for_people_and_json_for_programs(run: Run) -> None:
