@@ -3,7 +3,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import tritonclient.grpc as triton_grpc
+import tritonclient.http as triton
 
+from tests.acceptance.model_kinds import TrainedKinds
 from tests.acceptance.stack import FREE, Client, Stack, coverage
 
 
@@ -59,3 +62,23 @@ def replicas(stack: Stack) -> Iterator[list[Client]]:
     """Two replicas, past Nginx where they can be reached."""
     with contextlib.ExitStack() as entered:
         yield [entered.enter_context(Client(address, stack.key)) for address in stack.replicas]
+
+
+@pytest.fixture(scope="package")
+def trained_kinds(stack: Stack) -> TrainedKinds:
+    """Models that several modules ask, trained once for all that share the stack."""
+    return TrainedKinds(stack)
+
+
+@pytest.fixture(scope="module")
+def server(stack: Stack) -> Iterator[triton.InferenceServerClient]:
+    client = triton.InferenceServerClient(stack.url.removeprefix("http://"))
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def grpc_server(stack: Stack) -> Iterator[triton_grpc.InferenceServerClient]:
+    client = triton_grpc.InferenceServerClient(stack.grpc)
+    yield client
+    client.close()
