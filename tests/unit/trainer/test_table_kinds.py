@@ -19,8 +19,8 @@ from wire import errors
 from wire.samples import SAMPLES, TARGET
 
 
-def test_parquet_types_become_ours(tmp_path: Path) -> None:
-    raw = parquet(
+def every_parquet_type() -> bytes:
+    return parquet(
         whole=pa.array([1, None, 2**53 + 1]),
         small=pa.array([1, 2, 3], pa.uint8()),
         half=pa.array([0.5, float("nan"), 1], pa.float32()),
@@ -37,7 +37,10 @@ def test_parquet_types_become_ours(tmp_path: Path) -> None:
         nothing=pa.nulls(3),
         empty=pa.array([None] * 3, pa.int32()),
     )
-    table = read(tmp_path, raw, "parquet")
+
+
+def test_parquet_types_become_ours(tmp_path: Path) -> None:
+    table = read(tmp_path, every_parquet_type(), "parquet")
     assert dict(table.types) == {
         "whole": "number",
         "small": "number",
