@@ -30,7 +30,8 @@ from tests.faults.proxy import Proxy
 from tests.rabbit import wait_until
 from wire import topology
 
-FIRST_PORT = 8150
+# Two runs side by side each look for ports of their own.
+FIRST_PORT = 8150 + 50 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 TUNING = {
     # Leases and silences of seconds, so that two hundred kills of a worker take minutes; what they are for
     # stays the same. Attempts are counted by tests of their own (test_job_faults, F21): here none may end a job.
