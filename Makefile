@@ -62,9 +62,9 @@ test-compose: ## build, start and break the Compose stack; needs a container eng
 	@docker compose version >/dev/null || { echo 'Docker with Compose v2 is missing.'; exit 1; }
 	$(PYTHON) -m pytest -m compose tests/compose $(args)
 
-faults: ## kill, freeze and restart every process of a stack of its own, under load (9 min)
+faults: ## kill, freeze and restart every process of two stacks of its own, under load (6 min)
 	@deploy/bootstrap dev
-	$(PYTHON) -m pytest -m faults -s tests/faults $(args)
+	$(PYTHON) -m pytest -m faults -v -n 2 --dist loadgroup tests/faults $(args)
 
 chaos: ## the same with every trial (hours; goes on where it stopped); one: `make chaos ONLY=F05`
 	@deploy/bootstrap dev

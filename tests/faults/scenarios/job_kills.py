@@ -28,6 +28,7 @@ def kill_role(play: Play, role: str) -> None:
     """Kill ``trials`` times with jobs on their way; account for every one of them."""
     stage, account = play.stage, Account(play.stage)
     points = [name for name in TRAIN if name.startswith(f"{role}.")]
+    play.rng.shuffle(points)
     victims = [name for name in stage.processes() if name.rstrip("-12") == role]
     reader, poller = VersionReader(stage), JobPoller(stage, account)
     with Watching(reader.look) as reading_, Watching(poller.look) as polling:
@@ -172,7 +173,7 @@ SCENARIOS = (
         f"{_PROMISE}: replicas die",
         "0 lost, 0 doubled of 300",
         kill_api,
-        faults=(1, 10),
+        faults=(1, 5),
         chaos=(3, 34),
     ),
     Scenario(
@@ -180,7 +181,7 @@ SCENARIOS = (
         f"{_PROMISE}: the worker dies",
         "0 lost, 0 doubled of 300",
         kill_worker,
-        faults=(1, 6),
+        faults=(1, 5),
         chaos=(3, 34),
     ),
     Scenario(
@@ -188,7 +189,7 @@ SCENARIOS = (
         f"{_PROMISE}, and nothing torn is seen: the trainer dies",
         "0 lost, 0 doubled, 0 torn of 300",
         kill_trainer,
-        faults=(1, 6),
+        faults=(1, 5),
         chaos=(3, 34),
     ),
     Scenario(

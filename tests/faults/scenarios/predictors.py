@@ -102,7 +102,7 @@ SCENARIOS = (
         "A predictor's death fails no prediction",
         "0 of 20,000 over 100 kills",
         kill_predictors,
-        faults=(1, 6),
+        faults=(1, 4),
         chaos=(5, 20),
     ),
     Scenario(

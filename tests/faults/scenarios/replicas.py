@@ -153,7 +153,7 @@ SCENARIOS = (
         "A replica's death fails no prediction",
         "0 of 20,000 over 50 kills",
         kill_replicas,
-        faults=(1, 10),
+        faults=(1, 6),
         chaos=(3, 40),
     ),
     Scenario(
@@ -164,7 +164,7 @@ SCENARIOS = (
         faults=(1, 3),
         chaos=(1, 20),
     ),
-    Scenario("F07", "Both replicas bounce: back at once", "<= 1 s", bounce_both, faults=(1, 3), chaos=(1, 20)),
+    Scenario("F07", "Both replicas bounce: back at once", "<= 1 s", bounce_both, faults=(1, 2), chaos=(1, 20)),
     Scenario(
         "F27",
         "A deployment fails no request and loses no job",
