@@ -49,7 +49,9 @@ def config(module_broker: settings.Broker, home: Path, shelf: Shelf) -> settings
         ledger=settings.Ledger(url=f"sqlite:///{home}/ledger/ledger.sqlite3", timeout_s=10),
         # Small blocks make a job last long enough to be disturbed.
         bulk=settings.Bulk(block_rows=10),
-        train=settings.Train(silence_s=2, lease_renew_s=0.5, lease_stale_s=2.5, worker_threads=4, alive_s=0.5),
+        train=settings.Train(
+            silence_s=2, lease_renew_s=0.5, lease_stale_s=2.5, worker_threads=4, alive_s=0.5, prove_s=0.2
+        ),
         paths=settings.Paths(
             models=shelf.volume.root,
             datasets=home / "datasets",

@@ -72,6 +72,8 @@ class Bench:
             models_path=str(self.volume.root),
             champion=champion,
             verify_key_path=str(self.public),
+            prove_s=0.2,
+            measure_s=0.03,
         )
 
     def train(self, asked: messages.TrainRequest, data: Path | None, champion: int = 0) -> tuple[ChildResult, Path]:
