@@ -149,7 +149,7 @@ class Predict(Section):
     """Requests a replica holds, waiting or in flight, before it answers 429; one model alone gets four fifths."""
     waiting_bytes: int = Field(256 * _MIB, ge=1)
     """Bytes of rows a replica holds, waiting or in flight, before it answers 429: a bound on its memory."""
-    wait_share: float = Field(0.7, gt=0, le=1)
+    wait_share: float = Field(0.6, gt=0, le=1)
     """Share of its own time that the answer to a request may be expected to take, by what waits before it; beyond it
     429 at once. Without, three times too many requests left a tenth of the capacity and a 504 for everybody else."""
     hedge_share: float = Field(0.1, ge=0, le=1)
