@@ -21,7 +21,6 @@ from wire import errors, logs, settings
 
 _WRITES = "warren_writes"
 _WAL_PAUSE_S = 0.02
-_CACHE_KIB = 256
 
 
 def now_ms() -> int:
@@ -66,9 +65,6 @@ def _prepare_sqlite(engine: Engine, timeout_s: float) -> None:
             # NORMAL may lose the last commits in a power cut; a 202 must not.
             "synchronous=FULL",
             "foreign_keys=ON",
-            # Pages each connection keeps, in KiB. With SQLite's own 2 MB every process of a soak grew with the
-            # ledger, by five of these at most; a query touches a handful of pages.
-            f"cache_size=-{_CACHE_KIB}",
         ):
             dbapi.execute(f"PRAGMA {pragma}").close()
         _log_ahead(dbapi, timeout_s)
