@@ -6,6 +6,7 @@ Comes in: counts and times from every package. Goes out: ``/metrics`` (Prometheu
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -49,6 +50,10 @@ def histogram(
 prometheus_client.ProcessCollector(registry=REGISTRY)
 prometheus_client.PlatformCollector(registry=REGISTRY)
 prometheus_client.GCCollector(registry=REGISTRY)
+
+python_blocks = gauge("python_blocks", "Memory blocks the interpreter has allocated; what leaks raises them for good")
+"""Unlike the resident size, nothing but objects that are kept raises it: no fragmentation, no highest load so far."""
+python_blocks.set_function(sys.getallocatedblocks)
 
 broker_connected = gauge("broker_connected", "1 while the connection is open", ["connection"])
 """By connection name: 1 while it is open, else 0."""
