@@ -162,62 +162,85 @@ EVENTS = st.lists(
 )
 
 
+class History:
+    """The books, and beside them who waits and who is under way, by model."""
+
+    def __init__(self, limits: Predict) -> None:
+        self.limits = limits
+        self.books: Policy[Entry] = Policy(limits)
+        self.waiting: dict[str, list[Entry]] = {name: [] for name in "abc"}
+        self.flying: dict[str, list[list[Entry]]] = {name: [] for name in "abc"}
+
+    def may_leave(self, name: str) -> bool:
+        if not self.flying[name]:
+            return bool(self.waiting[name])
+        worth = sum(one.size_bytes for one in self.waiting[name]) >= self.limits.worth_bytes
+        return worth and len(self.flying[name]) < self.limits.batches_in_flight
+
+    def admit(self, name: str, number: int, size: int) -> None:
+        books, limits = self.books, self.limits
+        new = entry(name, rows=number, size_bytes=size)
+        free = limits.waiting_requests - books.held
+        try:
+            books.admit(new)
+        except errors.Overloaded:
+            own = len(self.waiting[name]) + sum(map(len, self.flying[name]))
+            assert own >= SHARE * free or books.held_bytes + size * (SHARE + 1) > limits.waiting_bytes / SHARE
+        else:
+            self.waiting[name].append(new)
+
+    def take(self, name: str, _number: int, _size: int) -> None:
+        limits, expected = self.limits, self.may_leave(name)
+        batch = self.books.take(reference(name))
+        assert batch == self.waiting[name][: len(batch)], "oldest first"
+        assert bool(batch) == expected, "no needless wait"
+        assert len(batch) <= limits.batch_requests
+        assert len(batch) <= 1 or sum(one.rows for one in batch) <= limits.batch_rows
+        assert len(batch) <= 1 or sum(one.size_bytes for one in batch) <= limits.batch_bytes
+        if batch:
+            del self.waiting[name][: len(batch)]
+            self.flying[name].append(list(batch))
+
+    def land(self, name: str, _number: int, _size: int) -> None:
+        if self.flying[name]:
+            done = self.flying[name].pop(0)
+            assert self.books.landed(reference(name)) == self.may_leave(name)
+            for one in done:
+                self.books.release(one)
+
+    def leave(self, name: str, number: int, _size: int) -> None:
+        if self.waiting[name]:
+            self.books.release(self.waiting[name].pop(number % len(self.waiting[name])))
+
+    def check(self) -> None:
+        everyone = [one for line in self.waiting.values() for one in line]
+        everyone += [one for lane in self.flying.values() for batch in lane for one in batch]
+        assert self.books.held == len(everyone) <= self.limits.waiting_requests
+        assert self.books.held_bytes == sum(one.size_bytes for one in everyone) <= self.limits.waiting_bytes
+
+    def end(self) -> None:
+        for name in "abc":
+            for batch in self.flying[name]:
+                self.books.landed(reference(name))
+                for one in batch:
+                    self.books.release(one)
+            for one in self.waiting[name]:
+                self.books.release(one)
+        assert (self.books.held, self.books.held_bytes, self.books.lanes) == (0, 0, 0)
+
+
 @settings(max_examples=300, deadline=None)
 @given(EVENTS, st.integers(1, 3), st.sampled_from([1, 100, 300]))
 def test_in_any_history_every_bound_holds_and_order_is_kept(
     events: list[tuple[str, str, int, int]], in_flight: int, worth_bytes: int
 ) -> None:
-    def may_leave(name: str) -> bool:
-        if not flying[name]:
-            return bool(waiting[name])
-        return sum(one.size_bytes for one in waiting[name]) >= worth_bytes and len(flying[name]) < in_flight
-
     limits = Predict(
         batches_in_flight=in_flight, worth_bytes=worth_bytes,
         batch_rows=40, batch_bytes=400, batch_requests=4, waiting_requests=20,
         waiting_bytes=2000,
     )  # fmt: skip
-    books: Policy[Entry] = Policy(limits)
-    waiting: dict[str, list[Entry]] = {name: [] for name in "abc"}
-    flying: dict[str, list[list[Entry]]] = {name: [] for name in "abc"}
+    history = History(limits)
     for event, name, number, size in events:
-        if event == "admit":
-            new = entry(name, rows=number, size_bytes=size)
-            free = limits.waiting_requests - books.held
-            try:
-                books.admit(new)
-            except errors.Overloaded:
-                own = len(waiting[name]) + sum(map(len, flying[name]))
-                assert own >= SHARE * free or books.held_bytes + size * (SHARE + 1) > limits.waiting_bytes / SHARE
-            else:
-                waiting[name].append(new)
-        elif event == "take":
-            expected = may_leave(name)
-            batch = books.take(reference(name))
-            assert batch == waiting[name][: len(batch)], "oldest first"
-            assert bool(batch) == expected, "no needless wait"
-            assert len(batch) <= limits.batch_requests
-            assert len(batch) <= 1 or sum(one.rows for one in batch) <= limits.batch_rows
-            assert len(batch) <= 1 or sum(one.size_bytes for one in batch) <= limits.batch_bytes
-            if batch:
-                del waiting[name][: len(batch)]
-                flying[name].append(batch)
-        elif event == "land" and flying[name]:
-            done = flying[name].pop(0)
-            assert books.landed(reference(name)) == may_leave(name)
-            for one in done:
-                books.release(one)
-        elif event == "leave" and waiting[name]:
-            books.release(waiting[name].pop(number % len(waiting[name])))
-        everyone = [one for line in waiting.values() for one in line]
-        everyone += [one for lane in flying.values() for batch in lane for one in batch]
-        assert books.held == len(everyone) <= limits.waiting_requests
-        assert books.held_bytes == sum(one.size_bytes for one in everyone) <= limits.waiting_bytes
-    for name in "abc":
-        for batch in flying[name]:
-            books.landed(reference(name))
-            for one in batch:
-                books.release(one)
-        for one in waiting[name]:
-            books.release(one)
-    assert (books.held, books.held_bytes, books.lanes) == (0, 0, 0)
+        getattr(history, event)(name, number, size)
+        history.check()
+    history.end()
