@@ -28,7 +28,6 @@ def kill_role(play: Play, role: str) -> None:
     """Kill ``trials`` times with jobs on their way; account for every one of them."""
     stage, account = play.stage, Account(play.stage)
     points = [name for name in TRAIN if name.startswith(f"{role}.")]
-    play.rng.shuffle(points)
     victims = [name for name in stage.processes() if name.rstrip("-12") == role]
     reader, poller = VersionReader(stage), JobPoller(stage, account)
     with Watching(reader.look) as reading_, Watching(poller.look) as polling:
