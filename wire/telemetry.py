@@ -52,7 +52,7 @@ prometheus_client.PlatformCollector(registry=REGISTRY)
 prometheus_client.GCCollector(registry=REGISTRY)
 
 python_blocks = gauge("python_blocks", "Memory blocks the interpreter has allocated; what leaks raises them for good")
-"""Unlike the resident size, nothing but objects that are kept raises it: no fragmentation, no highest load so far."""
+"""Unlike the resident size it falls again with the next collection of garbage, and no fragmentation raises it."""
 python_blocks.set_function(sys.getallocatedblocks)
 
 broker_connected = gauge("broker_connected", "1 while the connection is open", ["connection"])

@@ -81,7 +81,11 @@ class Usage:
             # Kept connections come and go with the load, and garbage with its collection; a leak raises the least.
             quarter = max(1, len(warm) // 4)
             for what in _MORE:
-                first, last = (min(getattr(one, what) for one in part) for part in (warm[:quarter], warm[-quarter:]))
+                # 0 blocks is a program that did not answer.
+                first, last = (
+                    min((getattr(one, what) for one in part if getattr(one, what)), default=0)
+                    for part in (warm[:quarter], warm[-quarter:])
+                )
                 if last > first + _MORE[what]:
                     found.append(f"{name}: {first} to {last} {what}")
         return found

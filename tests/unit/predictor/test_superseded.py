@@ -7,7 +7,7 @@ import pytest
 from predictor import registry as registering
 from predictor.registry import Registry
 from tests.unit.predictor.artefacts import Shelf, regression
-from wire.deadlines import Deadline
+from tests.unit.predictor.loading import soon
 
 
 class Clock:
@@ -25,10 +25,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(registering, "time", made)
     return made
-
-
-def soon() -> Deadline:
-    return Deadline.after(600)
 
 
 def filled(shelf: Shelf) -> Registry:
