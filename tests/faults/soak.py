@@ -1,4 +1,9 @@
-"""Hours of load with one random fault a minute; what every process uses is noted, and must not grow."""
+"""Hours of load with one fault a minute; what every process uses is noted, and must not grow.
+
+In the first twelve minutes of an hour each of our processes is killed once and restarted once, in an order that is
+drawn. Then none of them is ended by us, so that what they use can be watched for longer than an unlucky half hour:
+they are frozen, and the broker is killed, frozen and in alarm, at random.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import random
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -103,10 +108,20 @@ def slope_per_h(points: Sequence[tuple[float, float]]) -> float:
 Fault = Callable[[Stage, random.Random], str]
 
 
-def _kill(stage: Stage, draw: random.Random) -> str:
-    name = draw.choice(PROCESSES)
-    stage.kill(name)
-    return f"killed {name}"
+def _kill(name: str) -> Fault:
+    def kill(stage: Stage, _draw: random.Random) -> str:
+        stage.kill(name)
+        return f"killed {name}"
+
+    return kill
+
+
+def _restart(name: str) -> Fault:
+    def restart(stage: Stage, _draw: random.Random) -> str:
+        stage.restart(name)
+        return f"restarted {name}"
+
+    return restart
 
 
 def _kill_broker(stage: Stage, _draw: random.Random) -> str:
@@ -139,27 +154,29 @@ def _alarm(stage: Stage, draw: random.Random) -> str:
     return "alarm at the broker"
 
 
-def _restart(stage: Stage, draw: random.Random) -> str:
-    name = draw.choice(PROCESSES)
-    stage.restart(name)
-    return f"restarted {name}"
-
-
 def _reload(stage: Stage, _draw: random.Random) -> str:
     stage.reload_nginx()
     return "reloaded Nginx"
 
 
+DEATHS: tuple[tuple[Fault, bool], ...] = tuple((how(name), False) for name in PROCESSES for how in (_kill, _restart))
+"""How each of our processes ends, and whether predictions may be refused meanwhile."""
 FAULTS: tuple[tuple[Fault, bool], ...] = (
-    (_kill, False),
     (_freeze_predictor, False),
-    (_restart, False),
     (_reload, False),
     (_kill_broker, True),
     (_freeze_other, True),
     (_alarm, True),
 )
-"""Each fault, and whether predictions may be refused while it lasts."""
+"""What none of ours dies of, and whether predictions may be refused while it lasts."""
+
+
+def faults(draw: random.Random) -> Iterator[tuple[Fault, bool]]:
+    """A fault for each minute, for ever."""
+    while True:
+        yield from draw.sample(DEATHS, len(DEATHS))
+        for _ in range(60 - len(DEATHS)):
+            yield draw.choice(FAULTS)
 
 
 def soak(minutes: float, seed: int, folder: Path = results.FOLDER) -> Round:
@@ -171,8 +188,9 @@ def soak(minutes: float, seed: int, folder: Path = results.FOLDER) -> Round:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with (folder / "soak-usage.jsonl").open("a") as file:
-            while time.monotonic() - began < 60 * minutes:
-                fault, may_refuse = draw.choice(FAULTS)
+            for fault, may_refuse in faults(draw):
+                if time.monotonic() - began >= 60 * minutes:
+                    break
                 what, load = _minute(stage, draw, account, fault)
                 Play(stage, 1, draw, done).judge(load, may_refuse=may_refuse)
                 done.count("faults", 1, int(bool(load.defects(may_refuse=may_refuse))))
