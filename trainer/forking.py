@@ -71,6 +71,7 @@ class ForkServer:
         """A new child. Raises OSError when no process can be started."""
         with self._lock:
             self._children += 1
+            self._cancel_idle()
             (out, out_write), (err, err_write) = os.pipe(), os.pipe()
             try:
                 host = self._asked(arguments, [out_write, err_write])
@@ -115,9 +116,13 @@ class ForkServer:
         with self._lock:
             self._drop()
 
-    def _drop(self) -> None:
+    def _cancel_idle(self) -> None:
         if self._idle is not None:
             self._idle.cancel()
+            self._idle = None
+
+    def _drop(self) -> None:
+        self._cancel_idle()
         host, self._host = self._host, None
         if host is not None:
             host.end()

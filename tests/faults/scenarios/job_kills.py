@@ -20,6 +20,7 @@ _IN_FLIGHT = 3
 """Jobs asked for with every kill of one kind of process."""
 _STREAM = 5
 """Jobs asked for with every kill of anybody."""
+_MID_FIT = "trainer.mid_fit"
 _RANDOM_EVERY = 4
 """Every so many kills one at a random moment, of a training with a real fit."""
 
@@ -28,6 +29,7 @@ def kill_role(play: Play, role: str) -> None:
     """Kill ``trials`` times with jobs on their way; account for every one of them."""
     stage, account = play.stage, Account(play.stage)
     points = [name for name in TRAIN if name.startswith(f"{role}.")]
+    play.rng.shuffle(points)
     victims = [name for name in stage.processes() if name.rstrip("-12") == role]
     reader, poller = VersionReader(stage), JobPoller(stage, account)
     with Watching(reader.look) as reading_, Watching(poller.look) as polling:
@@ -50,8 +52,9 @@ def kill_role(play: Play, role: str) -> None:
 def _kill_at(play: Play, account: Account, point: str) -> None:
     stage = play.stage
     stage.arm(point)
-    for _ in range(_IN_FLIGHT):
-        account.submit()
+    for number in range(_IN_FLIGHT):
+        # Of a fit that takes no time the trainer may hear of nothing but its end.
+        account.submit(real=point == _MID_FIT and number == 0)
     try:
         wait_until(lambda: stage.fired(point), f"{point} is reached", 45)
     finally:

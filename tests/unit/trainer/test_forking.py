@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import psutil
@@ -129,6 +130,18 @@ def test_an_unused_server_ends_and_a_used_one_does_not() -> None:
     wait_until(lambda: not alive(parent), "nobody wanted it")
     assert int(words(server, "say")[1]) != parent
     server.close()
+
+
+def test_one_thread_waits_however_many_children_there_were(server: ForkServer) -> None:
+    before = {*threading.enumerate()}
+    for _ in range(4):
+        words(server, "say")
+
+    def waiting() -> list[threading.Thread]:
+        return [one for one in threading.enumerate() if one not in before]
+
+    wait_until(lambda: len(waiting()) == 1, "only the newest waits")
+    assert isinstance(waiting()[0], threading.Timer)
 
 
 def test_none_is_kept_where_none_is_wanted() -> None:
