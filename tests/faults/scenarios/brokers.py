@@ -195,7 +195,7 @@ SCENARIOS = (
         "A broker that restarts costs refusals within a second, and no job",
         "0 lost; 200 <= 10 s after it is back",
         restart_broker,
-        faults=(1, 1),
+        faults=(1, 3),
         chaos=(4, 5),
     ),
     Scenario(
@@ -203,7 +203,7 @@ SCENARIOS = (
         "A frozen broker hangs nobody",
         "nothing later than its deadline + 0.2 s; 200 <= 10 s",
         freeze_broker,
-        faults=(1, 1),
+        faults=(1, 3),
         chaos=(2, 3),
     ),
     Scenario(

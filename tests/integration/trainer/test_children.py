@@ -35,11 +35,8 @@ def test_a_stopped_training_ends_its_child_with_all_it_started(
 ) -> None:
     request = worker.request(wait_for=str(tmp_path / "never"), grandchild=True)
     with worker.training(request) as training:
-        child = int(training.until("reading").message)
-        wait_until(lambda: alive(child), "the child runs")
-        while int(training.progress[-1].message) == child:
-            training.next()
-        grandchild = int(training.progress[-1].message)
+        child, grandchild = map(int, training.until("reading").message.split())
+        wait_until(lambda: alive(child) and alive(grandchild), "both run")
         worker.stop("another-job")
         worker.stop(request.job_id)
         with pytest.raises(errors.Cancelled):
