@@ -15,13 +15,11 @@ from gunicorn import glogging, sock
 from gunicorn.app.base import BaseApplication
 from uvicorn_worker import UvicornWorker
 
-from wire import logs
+from wire import held_memory, logs
 from wire.settings import Settings, load
 
 _SPARE_S = 5.0
 """Seconds between the end of draining and the kill: what closing connections may take."""
-_COLLECT_AFTER = 20_000
-"""Objects made and not yet gone before a collection; Python's 700 is less than one batch of requests makes."""
 
 
 class Worker(UvicornWorker):  # type: ignore[misc]
@@ -48,20 +46,18 @@ class Worker(UvicornWorker):  # type: ignore[misc]
     def run(self) -> None:
         """Serve; what was made so far stays, so the garbage collector need not walk it again and again."""
         # An eighth of a busy replica's time went into collections that found nothing.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_COLLECT_AFTER)
+        held_memory.settle()
         super().run()
 
     async def callback_notify(self) -> None:
         """Report to gunicorn's master, every 15 s, and collect garbage."""
         await super().callback_notify()
-        # Calls other than predictions leave cycles, 4 kB for a job. A quiet replica would keep twenty thousand of
-        # them, and its memory grow for hours.
-        gc.collect()
-        if not self._settled:
-            # What starting has made stays, too: the next collections walk little.
-            gc.freeze()
+        # Calls other than predictions leave cycles, 4 kB for a job.
+        if self._settled:
+            gc.collect()
+        else:
+            # What starting has made stays, too.
+            held_memory.settle()
             self._settled = True
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import sys
 import threading
 
 from predictor.service import PredictorService
-from wire import logs, settings
+from wire import held_memory, logs, settings
 
 
 def main() -> int:
@@ -24,10 +23,7 @@ def main() -> int:
         logs.log("process.stopped", level="ERROR", reason=f"the verify key cannot be read: {error}")
         return 1
     service.start()
-    # What was made so far stays; the garbage collector need not walk it at every collection.
-    gc.freeze()
-    gc.set_threshold(20_000)
-    ended.wait()
+    held_memory.collect_until(ended)
     service.stop()
     return 0
 

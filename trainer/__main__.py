@@ -7,11 +7,12 @@ import sys
 import threading
 
 from trainer.service import TrainerService
-from wire import logs, settings
+from wire import held_memory, logs, settings
 
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT, then drain. Gives the exit status: 1 without usable keys."""
+    held_memory.give_back()
     config = settings.load()
     logs.configure("trainer", config.process.log_level)
     stopping = threading.Event()
@@ -23,7 +24,7 @@ def main() -> int:
         logs.log("process.stopped", level="ERROR", reason=f"the signing keys cannot be read: {error}")
         return 1
     service.start()
-    stopping.wait()
+    held_memory.collect_until(stopping)
     service.stop()
     return 0
 

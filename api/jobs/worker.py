@@ -8,6 +8,7 @@ maintenance, close. SIGTERM and SIGINT begin it.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
@@ -35,7 +36,7 @@ from api.jobs.task import JobTask, LedgerGone
 from api.ledger import Ledger
 from api.offline.attempt import Attempts
 from api.offline.folder import OutputFolder
-from wire import errors, logs, settings, telemetry, topology
+from wire import errors, held_memory, logs, settings, telemetry, topology
 from wire.client import RpcClient
 
 _LOOK_S = 1.0
@@ -98,6 +99,7 @@ class Worker:
             "settling": (_SETTLE_S, self._settle),
             "describing": (_DESCRIBE_S, self._describe(Describer(self._ledger, self._rpc))),
             "retention": (self._config.retention.sweep_s, sweeper.sweep),
+            "garbage": (held_memory.COLLECT_S, gc.collect),
         }
         return {name: Repeating(name, every_s, action) for name, (every_s, action) in actions.items()}
 
@@ -114,9 +116,11 @@ class Worker:
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT."""
+        held_memory.give_back()
         self._ledger.migrate()
         self._rpc.start()
         probe = telemetry.start_probe_server(self._config.process, self._lacking)
+        held_memory.settle()
         for repeating in self._maintenance.values():
             repeating.start()
         signal.signal(signal.SIGTERM, self._stop)
