@@ -105,6 +105,8 @@ class Worker:
 
     def _make_celery(self, app: celery.Celery) -> Any:
         add_task(app, self._task.run)
+        # Celery would remember a thousand tasks that ended well, to know them again; here the ledger does.
+        celery_state.successful_requests.maxlen = 1
         return WorkController(
             app=app,
             hostname=f"warren@{self._name}",
