@@ -12,7 +12,7 @@ from wire import held_memory, logs, settings
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT, then drain. Gives the exit status: 1 without usable keys."""
-    held_memory.give_back()
+    held_memory.share_arenas()
     config = settings.load()
     logs.configure("trainer", config.process.log_level)
     stopping = threading.Event()
@@ -24,7 +24,7 @@ def main() -> int:
         logs.log("process.stopped", level="ERROR", reason=f"the signing keys cannot be read: {error}")
         return 1
     service.start()
-    held_memory.collect_until(stopping)
+    held_memory.collect_until(stopping, busy=False)
     service.stop()
     return 0
 

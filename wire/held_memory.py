@@ -18,30 +18,41 @@ _COLLECT_AFTER: Final = 20_000
 """Objects made and not yet gone before a collection; Python's 700 is less than one batch of requests makes."""
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 _MAPPED_BYTES: Final = 128 * 1024
+_own = ctypes.CDLL(None)
+_mallopt, _malloc_trim = getattr(_own, "mallopt", None), getattr(_own, "malloc_trim", None)
 
 
-def settle() -> None:
-    """What was made so far stays, so the garbage collector need not walk it again and again."""
+def settle(*, busy: bool = True) -> None:
+    """What was made so far stays, so the garbage collector need not walk it again and again.
+
+    ``busy``: a process that answers thousands of requests a second, whose collections are to be rare.
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER)
+    if busy:
+        gc.set_threshold(_COLLECT_AFTER)
 
 
-def collect_until(ended: threading.Event) -> None:
-    """Wait until a process is told to end; meanwhile what was made since ``settle`` is collected."""
-    settle()
+def collect() -> None:
+    """Free what was made since ``settle`` and only refers to itself; freed pages go back to the system (glibc)."""
+    gc.collect()
+    if _malloc_trim is not None:
+        _malloc_trim(0)
+
+
+def collect_until(ended: threading.Event, *, busy: bool = True) -> None:
+    """Settle and wait until a process is told to end; meanwhile ``collect``."""
+    settle(busy=busy)
     while not ended.wait(COLLECT_S):
-        gc.collect()
+        collect()
 
 
-def give_back() -> None:
-    """Have glibc keep little of what is freed; for processes to which a page fault costs nothing.
+def share_arenas() -> None:
+    """Have threads share two of glibc's arenas; each would have one of its own, and what it ever freed.
 
-    Blocks of 128 KiB and more go back to the system at once (mallopt(3): setting the threshold also ends its growth),
-    and threads share two arenas instead of having one each. Programs that are started later are as ever. Without
-    glibc this does nothing.
+    For processes to which a page fault costs nothing: blocks of 128 KiB and more go back at once, too (mallopt(3):
+    setting the threshold ends its growth). Programs that are started later are as ever.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
-        mallopt(_M_ARENA_MAX, 2)
+    if _mallopt is not None:
+        _mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
+        _mallopt(_M_ARENA_MAX, 2)

@@ -8,7 +8,6 @@ maintenance, close. SIGTERM and SIGINT begin it.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import secrets
@@ -99,7 +98,7 @@ class Worker:
             "settling": (_SETTLE_S, self._settle),
             "describing": (_DESCRIBE_S, self._describe(Describer(self._ledger, self._rpc))),
             "retention": (self._config.retention.sweep_s, sweeper.sweep),
-            "garbage": (held_memory.COLLECT_S, gc.collect),
+            "garbage": (held_memory.COLLECT_S, held_memory.collect),
         }
         return {name: Repeating(name, every_s, action) for name, (every_s, action) in actions.items()}
 
@@ -118,11 +117,11 @@ class Worker:
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT."""
-        held_memory.give_back()
+        held_memory.share_arenas()
         self._ledger.migrate()
         self._rpc.start()
         probe = telemetry.start_probe_server(self._config.process, self._lacking)
-        held_memory.settle()
+        held_memory.settle(busy=False)
         for repeating in self._maintenance.values():
             repeating.start()
         signal.signal(signal.SIGTERM, self._stop)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import subprocess
 import sys
 import threading
@@ -17,7 +16,7 @@ _ARENAS = """
 import sys, threading
 from wire import held_memory
 if sys.argv[1] == "few":
-    held_memory.give_back()
+    held_memory.share_arenas()
 together, done = threading.Barrier(9), threading.Barrier(9)
 
 def work():
@@ -48,7 +47,7 @@ class Ring:
 
 def test_rings_are_collected_while_a_process_waits_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held_memory, "COLLECT_S", 0.01)
-    monkeypatch.setattr(held_memory, "settle", lambda: None)
+    monkeypatch.setattr(held_memory, "settle", lambda *, busy: None)
     ended = threading.Event()
     waiting = threading.Thread(target=held_memory.collect_until, args=[ended])
     waiting.start()
@@ -64,5 +63,7 @@ def test_threads_share_two_arenas() -> None:
 
 
 def test_without_glibc_nothing_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda _name: object())
-    held_memory.give_back()
+    for name in ("_mallopt", "_malloc_trim"):
+        monkeypatch.setattr(held_memory, name, None)
+    held_memory.share_arenas()
+    held_memory.collect()
