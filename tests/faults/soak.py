@@ -213,7 +213,7 @@ def _minute(stage: Stage, draw: random.Random, account: Account, fault: Fault) -
     ends_at = time.monotonic() + _EVERY_S
     fault_at = time.monotonic() + draw.uniform(2, _EVERY_S / 2)
     what, next_job = "", time.monotonic()
-    with Load(stage.url, _RATE) as load:
+    with Load(stage.url, _RATE, resends=True) as load:
         while time.monotonic() < ends_at:
             if time.monotonic() >= next_job:
                 account.submit(real=True)
