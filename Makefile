@@ -70,7 +70,7 @@ chaos: ## the same with every trial (hours; goes on where it stopped); one: `mak
 	@deploy/bootstrap dev
 	$(PYTHON) -m tests.faults chaos $(if $(ONLY),--only '$(ONLY)') $(args)
 
-soak: ## an hour of load and jobs with a random fault a minute; `make soak MINUTES=240`
+soak: ## an hour of load and jobs with a fault a minute; `make soak MINUTES=240`
 	@deploy/bootstrap dev
 	$(PYTHON) -m tests.faults soak --minutes $(or $(MINUTES),60) $(args)
 

@@ -36,12 +36,12 @@ class Worker(UvicornWorker):  # type: ignore[misc]
         "proxy_headers": False,
     }
 
+    _settled = False
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Gunicorn's own arguments; draining ends before gunicorn's patience does."""
         super().__init__(*args, **kwargs)
         self.config.timeout_graceful_shutdown = max(1, int(self.cfg.graceful_timeout - _SPARE_S))
-
-    _settled = False
 
     def run(self) -> None:
         """Serve; what was made so far stays, so the garbage collector need not walk it again and again."""
