@@ -243,6 +243,8 @@ class Coalescer:
             batch.timer.cancel()
         for copy in batch.copies:
             self._rpc.close_stream(copy.key)
+        # They name their batch, which would keep all of it until garbage is collected.
+        batch.copies.clear()
         self._land(batch)
 
     def _observe(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
