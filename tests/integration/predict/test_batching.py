@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import random
+from collections.abc import Iterator
 
 import pytest
 
+from api.predict.batches import Batch, Copy
 from tests.integration.predict.conftest import OpenReplica, Replica, until
 from tests.integration.predict.scripted import VERSION, ScriptedPredictor
 from tests.rabbit import wait_until
@@ -245,3 +248,22 @@ async def test_a_replica_that_says_it_is_ready_predicts_at_once(
         finally:
             predictor.stop()
     assert (answer.status_code, answer.json().get("predictions")) == (200, [2])
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """No garbage is collected meanwhile."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collection")
+async def test_a_batch_is_gone_with_its_answers_and_not_with_the_garbage(
+    open_replica: OpenReplica, predictor: ScriptedPredictor
+) -> None:
+    async with open_replica() as replica:
+        for _ in range(5):
+            await replica.raw_predict(b'{"model": "m", "instances": [[1, 2]]}', "")
+        assert not [one for one in gc.get_objects() if isinstance(one, Batch | Copy)]
