@@ -19,7 +19,7 @@ from model_store.runtime.onnx_graph import OnnxRuntime
 from model_store.runtime.outputs import CannotPredict, Numbers, Runtime, Texts
 from trainer.compile import convert, proof, speed
 from trainer.compile.edge_rows import Rows
-from trainer.compile.limits import Limits, alarm, has_shared_leaves, model_bytes
+from trainer.compile.limits import Limits, alarm, has_shared_leaves, has_small_trees, model_bytes
 from wire import errors
 
 __all__ = ["Compiled", "Limits", "compile_pipeline"]
@@ -100,8 +100,7 @@ def _proven_graph(
         report["reason"] = "not compiled: the pipeline itself does not answer the held-out rows"
         return None
     report["seconds"]["reference"] = _since(begin)
-    first = convert.SHARED_LEAVES if has_shared_leaves(pipeline) else convert.EXACT
-    for precision in dict.fromkeys((first, convert.EXACT, convert.SINGLE)):
+    for precision in _ways(pipeline):
         attempt: dict[str, Any] = {"precision": precision.name}
         report["attempts"].append(attempt)
         try:
@@ -114,6 +113,14 @@ def _proven_graph(
         return data, runtime
     report["reason"] = "not compiled: no graph was proven equal to the pipeline"
     return None
+
+
+def _ways(pipeline: Any) -> list[convert.Precision]:
+    """The precisions to try, the best first."""
+    ways = [convert.EXACT, convert.SINGLE]
+    if has_shared_leaves(pipeline):
+        return [convert.SHARED_LEAVES, *ways]
+    return [convert.SMALL_TREES, *ways] if has_small_trees(pipeline) else ways
 
 
 def _sentence(error: Exception) -> str:

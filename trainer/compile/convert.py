@@ -1,4 +1,4 @@
-"""Turns a fitted pipeline into the bytes of an ONNX graph, in one of three precisions.
+"""Turns a fitted pipeline into the bytes of an ONNX graph, in one of four ways (``precision``).
 
 First step of compiling: what comes out is not trusted until ``proof`` has compared it with the
 pipeline. The graph's inputs and outputs have the names and types of model_store.runtime.
@@ -7,41 +7,20 @@ pipeline. The graph's inputs and outputs have the names and types of model_store
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import onnx
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 
-from trainer.compile.converters import ML, PRECISION, register
+from trainer.compile.converters import ML, NotCompilable, register, tree_masks
+from trainer.compile.precision import CURRENT, EXACT, SHARED_LEAVES, SINGLE, SMALL_TREES, Precision
+
+__all__ = ["EXACT", "SHARED_LEAVES", "SINGLE", "SMALL_TREES", "Precision", "graph"]
 
 OPSET = 18
 """Version of the main operator domain: all that our graphs need, known to every onnxruntime since 1.14."""
-
-_OLDER_TREES, _NEWER_TREES = 4, 5
-
-
-class Precision(NamedTuple):
-    """One way to write a graph: its arithmetic, and the version of the domain that has trees.
-
-    In version 5 trees answer in float64, in version 4 in float32, but with several classes per
-    leaf; both compare in ``dtype``.
-    """
-
-    name: str
-    dtype: type[np.floating[Any]]
-    ml_version: int
-
-
-EXACT = Precision("float64", np.float64, _NEWER_TREES)
-"""Everything in float64: differs from scikit-learn by rounding of the last bit at most."""
-
-SHARED_LEAVES = Precision("float64, trees summed in float32", np.float64, _OLDER_TREES)
-"""As EXACT, but a leaf holds all classes: with many classes a fraction of EXACT's trees."""
-
-SINGLE = Precision("float32", np.float32, _OLDER_TREES)
-"""Everything in float32: for operators that onnxruntime has in nothing else."""
 
 
 def graph(pipeline: Any, precision: Precision, numbers: int, texts: int, probabilities: bool) -> bytes:
@@ -53,7 +32,7 @@ def graph(pipeline: Any, precision: Precision, numbers: int, texts: int, probabi
     number_type = DoubleTensorType if precision.dtype is np.float64 else FloatTensorType
     inputs = [("numbers", number_type([None, numbers]))] if numbers else []
     inputs += [("texts", StringTensorType([None, texts]))] if texts else []
-    token = PRECISION.set(precision.dtype)
+    token = CURRENT.set(precision)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about deprecations between the libraries, not about the model
@@ -64,7 +43,9 @@ def graph(pipeline: Any, precision: Precision, numbers: int, texts: int, probabi
                 target_opset={"": OPSET, ML: precision.ml_version},
             )
     finally:
-        PRECISION.reset(token)
+        CURRENT.reset(token)
+    if precision.masks and not tree_masks.used_in(model.graph):
+        raise NotCompilable("no ensemble whose trees are many and small")
     for used in model.opset_import:
         if used.domain == ML:
             used.version = precision.ml_version

@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 
 from model_store.runtime import node_bounds
+from trainer.compile.converters import tree_masks
 
 _MIB = 1024 * 1024
+_MANY_TREES = 16
+_TREES = ("Tree", "TreePredictor")
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,16 @@ def model_bytes(pipeline: Any) -> int:
         elif type(thing).__name__ == "Tree":
             total += thing.node_count * 64 + thing.value.nbytes
     return total
+
+
+def has_small_trees(pipeline: Any) -> bool:
+    """Whether it has many trees, all of them of eight leaves at most."""
+    leaves = [_leaves(thing) for thing, _ in node_bounds.walk(pipeline) if type(thing).__name__ in _TREES]
+    return len(leaves) >= _MANY_TREES and max(leaves) <= tree_masks.MOST_LEAVES
+
+
+def _leaves(tree: Any) -> int:
+    return int(tree.n_leaves if hasattr(tree, "n_leaves") else tree.nodes["is_leaf"].sum())
 
 
 def has_shared_leaves(pipeline: Any) -> bool:

@@ -56,7 +56,7 @@ def _check_served_as_a_graph(name: str, params: dict[str, Any], batch: Batch, ta
     fitted = pipelines.build(name, params, schema, known).fit(pipelines.features(batch, schema), target)
     compiled = compile_pipeline(fitted, (batch.numbers, batch.texts), classes_count=2, limits=QUICK)
     assert compiled.runtime == "onnx", compiled.report
-    assert compiled.report["precision"] == "float64"
+    assert compiled.report["precision"].startswith("float64")
     assert compiled.skops_bytes is None
     served = OnnxRuntime(compiled.onnx_bytes or b"")
     samples.replay(served, compiled.samples)

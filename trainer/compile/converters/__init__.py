@@ -28,9 +28,9 @@ from sklearn import (
 )
 
 from trainer.compile.converters import encoders, layered, likelihood, linear, preparing, trees
-from trainer.compile.converters.emit import ML, PRECISION, NotCompilable
+from trainer.compile.converters.emit import ML, NotCompilable
 
-__all__ = ["ML", "PRECISION", "NotCompilable", "register"]
+__all__ = ["ML", "NotCompilable", "register"]
 
 Function = Callable[..., None]
 

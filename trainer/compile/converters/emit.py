@@ -6,21 +6,18 @@ of this package, each of which adds the nodes of one fitted estimator.
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, numpy_helper
+from onnx import numpy_helper
+from onnx.helper import np_dtype_to_tensor_dtype
 from skl2onnx.common.data_types import guess_proto_type
 from skl2onnx.operator_converters.common import concatenate_variables
 
+from trainer.compile import precision
+
 ML = "ai.onnx.ml"
 """The operator domain of trees and encoders."""
-
-
-PRECISION: ContextVar[type[np.floating[Any]]] = ContextVar("precision", default=np.float64)
-"""The type that the graph being written computes in; the conversion sets it."""
-
 
 LANES = 8
 """Numbers that the widest processor computes at once: float64 in 512 bits."""
@@ -34,12 +31,13 @@ class Emit:
     """Adds nodes for one operator of skl2onnx's topology.
 
     ``dtype`` is the type of all its arithmetic; ``ml_version`` the version of the domain ML
-    that the graph is written in.
+    that the graph is written in; ``masks`` says that many small trees are to be masks.
     """
 
     def __init__(self, scope: Any, operator: Any, container: Any) -> None:
         self._scope, self._operator, self._container = scope, operator, container
-        self.dtype = PRECISION.get()
+        current = precision.CURRENT.get()
+        self.dtype, self.masks = current.dtype, current.masks
         self.ml_version: int = container.target_opset_any_domain(ML)
 
     def node(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
@@ -67,8 +65,7 @@ class Emit:
 
     def cast(self, name: str, dtype: Any) -> str:
         """Add a cast to a NumPy type."""
-        kinds = {np.float32: TensorProto.FLOAT, np.float64: TensorProto.DOUBLE, np.int64: TensorProto.INT64}
-        return self.node("Cast", name, to=kinds[dtype])
+        return self.node("Cast", name, to=np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def input(self) -> str:
         """The operator's whole numeric input as one matrix of ``dtype``."""
@@ -113,6 +110,13 @@ class Emit:
         """The columns from ``begin`` to before ``end``."""
         bounds = (self.constant([bound], np.int64) for bound in (begin, end, 1))
         return self.node("Slice", matrix, *bounds)
+
+    def split(self, matrix: str, width: int) -> list[str]:
+        """Each of its ``width`` columns as a matrix of one."""
+        names: list[str] = [self._scope.get_unique_variable_name("column") for _ in range(width)]
+        operator = self._scope.get_unique_operator_name("Split")
+        self._container.add_node("Split", [matrix], names, name=operator, axis=1, num_outputs=width)
+        return names
 
     def elementwise(self, kind: str, matrix: str, width: int) -> str:
         """Sigmoid, Exp, Tanh … of a matrix with ``width`` columns, the same bits in any batch."""

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
-from trainer.compile.converters.emit import PRECISION, Emit, NotCompilable
+from trainer.compile import precision
+from trainer.compile.converters.emit import Emit, NotCompilable
 
 
 def tensor_type() -> Any:
     """skl2onnx's name for a matrix of the graph's type."""
-    return DoubleTensorType if PRECISION.get() is np.float64 else FloatTensorType
+    return DoubleTensorType if precision.CURRENT.get().dtype is np.float64 else FloatTensorType
 
 
 def set_output(operator: Any, width: int | None, place: int = 0) -> None:

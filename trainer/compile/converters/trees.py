@@ -1,6 +1,6 @@
 """Converters for decision trees, forests and both kinds of gradient boosting.
 
-Every fitted tree goes into one node (``tree_node``); what stands around it (mean, prior, link,
+Every fitted tree goes into one sum (``tree_sum``); what stands around it (mean, prior, link,
 argmax) is written exactly as scikit-learn computes it, so that in float64 a graph differs
 from the estimator by rounding of the last bit at most.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from skl2onnx.common.data_types import Int64TensorType
 
-from trainer.compile.converters import tree_node
+from trainer.compile.converters import tree_node, tree_sum
 from trainer.compile.converters.emit import Emit, NotCompilable
 from trainer.compile.converters.preparing import set_output
 
@@ -37,7 +37,7 @@ def forest_regressor(scope: Any, operator: Any, container: Any) -> None:
     """A tree or the mean of a forest's trees."""
     emit = Emit(scope, operator, container)
     trees = [tree_node.sklearn_tree(one, one.value[:, :, 0], place) for one, place in _members(operator.raw_operator)]
-    total = tree_node.add(emit, _narrowed(emit), trees, [0] * len(trees), 1)
+    total = tree_sum.add(emit, _narrowed(emit), trees, [0] * len(trees), 1)
     emit.output(0, emit.node("Div", total, emit.constant(len(trees))))
 
 
@@ -49,11 +49,11 @@ def forest_classifier(scope: Any, operator: Any, container: Any) -> None:
     if len(classes) == 2 and emit.ml_version >= tree_node.NEWER_FORM:
         # One number per leaf suffices: the shares of two classes add up to one.
         trees = [tree_node.sklearn_tree(tree, tree.value[:, 0, 1:], place) for tree, place in fitted]
-        second = tree_node.add(emit, rows, trees, [0] * len(trees), 1)
+        second = tree_sum.add(emit, rows, trees, [0] * len(trees), 1)
         total = emit.node("Concat", emit.node("Sub", emit.constant(len(trees)), second), second, axis=1)
     else:
         trees = [tree_node.sklearn_tree(tree, tree.value[:, 0, :], place) for tree, place in fitted]
-        total = tree_node.add(emit, rows, trees, [0] * len(trees), len(classes))
+        total = tree_sum.add(emit, rows, trees, [0] * len(trees), len(classes))
     emit.classify(emit.node("Div", total, emit.constant(len(trees))), classes)
 
 
@@ -77,7 +77,7 @@ def voting_classifier(scope: Any, operator: Any, container: Any) -> None:
         won = one.value[:, 0, :].argmax(axis=1)[:, None] == np.arange(count)
         votes = np.where(won, weight, -1 / (count - 1) * weight)
         trees.append(tree_node.sklearn_tree(one, votes[:, 1:] if count == 2 else votes, places))
-    sums = tree_node.add(emit, _narrowed(emit), trees, [0] * len(trees), 1 if count == 2 else count)
+    sums = tree_sum.add(emit, _narrowed(emit), trees, [0] * len(trees), 1 if count == 2 else count)
     decision = emit.node("Div", sums, emit.constant(total))
     if count > 2:
         emit.label(emit.argmax(decision), model.classes_)
@@ -101,7 +101,7 @@ def _boosted(emit: Emit, model: Any) -> str:
         for target, member in enumerate(stage):
             trees.append(tree_node.sklearn_tree(member.tree_, model.learning_rate * member.tree_.value[:, :, 0]))
             targets.append(target)
-    total = tree_node.add(emit, _narrowed(emit), trees, targets, prior.shape[1])
+    total = tree_sum.add(emit, _narrowed(emit), trees, targets, prior.shape[1])
     return emit.node("Add", total, emit.constant(prior))
 
 
@@ -146,7 +146,7 @@ def _histogram_boosted(emit: Emit, model: Any) -> str:
     prior = np.asarray(model._baseline_prediction).reshape(1, -1)
     if not trees:
         raise NotCompilable("boosting that stopped before its first tree")
-    total = tree_node.add(emit, emit.input(), trees, targets, prior.shape[1])
+    total = tree_sum.add(emit, emit.input(), trees, targets, prior.shape[1])
     return emit.node("Add", total, emit.constant(prior))
 
 
