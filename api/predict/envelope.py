@@ -10,6 +10,7 @@ the same whichever way its body went.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
@@ -92,22 +93,36 @@ def glance(raw: bytes, max_rows: int) -> Asked | None:
     start, end = found.end(), raw.rfind(b"]") + 1
     if len(raw) - end > _AROUND_BYTES or end <= start:
         return None
-    rest = raw[:start] + b"0" + raw[end:]
     openings = raw.count(b"[", start, end)
     if raw.find(b"{", start, end) >= 0:
         openings += raw.count(b"{", start, end)
     rows_bound = max(1, openings - 1)
     # An escape may be half of a surrogate pair, which a predictor does not see in a column it ignores.
-    if raw.find(b"\\", start, end) >= 0 or not _keys_once(rest):
+    if raw.find(b"\\", start, end) >= 0:
         return None
     if rows_bound > max_rows and raw.find(b'"', start, end) < 0:
+        return None
+    around = _around(raw[:start] + b"0" + raw[end:])
+    if around is None:
+        return None
+    model, version, alias, probabilities = around
+    return Asked(model, version, alias, memoryview(raw)[start:end], probabilities, rows_bound)
+
+
+@lru_cache(maxsize=256)
+def _around(rest: bytes) -> tuple[str, int, str, bool] | None:
+    """Model, version, alias and probabilities of an envelope without its rows; None if it is not as usual.
+
+    Remembered, since a client writes the same around its rows each time.
+    """
+    if not _keys_once(rest):
         return None
     try:
         envelope = _decoder.decode(rest)
         version, alias = _reference(envelope)
     except (msgspec.MsgspecError, UnicodeDecodeError, errors.BadInput):
         return None
-    return Asked(envelope.model, version, alias, memoryview(raw)[start:end], envelope.probabilities, rows_bound)
+    return envelope.model, version, alias, envelope.probabilities
 
 
 def read(raw: bytes, max_rows: int) -> Asked:

@@ -76,8 +76,10 @@ class Pace:
         there before it. In a queue that is always full everybody waits until his deadline, and most of
         what is computed is too late. A burst is no such queue: nobody in it has waited yet.
         """
+        if waited_s <= EARLY_SHARE * most_s:
+            return False
         expected_s = (1 + backlog_bytes / self.batch_bytes) * self._turn_s
-        return waited_s > most_s or (waited_s > EARLY_SHARE * most_s and expected_s > most_s)
+        return waited_s > most_s or expected_s > most_s
 
 
 class Budget:
