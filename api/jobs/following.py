@@ -165,7 +165,9 @@ class Follower:
         except errors.LedgerUnavailable:
             self._filter.forget()  # progress can wait; the training goes on
             return
-        self._held.lost = self._held.lost or not kept
+        if not kept:
+            self._held.lose()
+            return
         logs.log("job.progressed", level="DEBUG", job_id=job.job_id, fraction=now.fraction)
 
     def _await_broker(self) -> Interrupted | None:

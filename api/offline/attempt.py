@@ -218,7 +218,8 @@ class _Attempt:
         except errors.LedgerUnavailable:
             self._filter.forget()
             return
-        self._held.lost = self._held.lost or not kept
+        if not kept:
+            self._held.lose()
 
 
 def succeeded(summary: Summary) -> Ended:

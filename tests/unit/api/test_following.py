@@ -12,11 +12,12 @@ import msgspec
 import pytest
 
 from api.jobs import following, task
-from api.jobs.leases import LeaseKeeper
+from api.jobs.following import Follower
+from api.jobs.leases import Held, LeaseKeeper
 from api.jobs.task import LedgerGone
 from tests.rabbit import wait_until
 from tests.unit.api.shop import Shop, away
-from wire import errors, topology
+from wire import errors, messages, settings, topology
 
 
 @pytest.fixture
@@ -92,6 +93,18 @@ def test_worker_that_lost_its_lease_leaves_the_job_alone(shop: Shop, noticed_by:
     thread.join(10)
     left = shop.find(job)
     assert (left.status, left.holder, left.attempts) == ("running", None, 1)
+
+
+def test_a_lease_that_progress_finds_lost_is_said_to_be(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    job = shop.ledger.leases.take(shop.accepted().job_id, "w1")
+    assert job is not None
+    assert shop.ledger.leases.expire(job, errors.InternalError().to_body(), limit=3) is not None
+    held = Held(job)
+    follower = Follower(shop.rpc, shop.ledger.leases, settings.Train(), held, shop.stopping)
+    follower._progress(messages.TrainProgress(job_id=job.job_id, fraction=0.5, stage="fitting"))
+    assert held.lost
+    assert [said for said in caplog.messages if said.startswith("lease.lost")]
+    assert not [said for said in caplog.messages if said.startswith("job.progressed")]
 
 
 def test_renewals_bring_the_news_of_a_cancel(shop: Shop) -> None:
