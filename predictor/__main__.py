@@ -12,6 +12,7 @@ from wire import held_memory, logs, settings
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT, then drain. Gives the exit status: 1 without a usable key."""
+    held_memory.share_arenas(map_large=False)
     config = settings.load()
     logs.configure("predictor", config.process.log_level)
     ended = threading.Event()

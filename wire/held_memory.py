@@ -47,12 +47,14 @@ def collect_until(ended: threading.Event, *, busy: bool = True) -> None:
         collect()
 
 
-def share_arenas() -> None:
+def share_arenas(*, map_large: bool = True) -> None:
     """Have threads share two of glibc's arenas; each would have one of its own, and what it ever freed.
 
-    For processes to which a page fault costs nothing: blocks of 128 KiB and more go back at once, too (mallopt(3):
-    setting the threshold ends its growth). Programs that are started later are as ever.
+    ``map_large``, for processes to which a page fault costs nothing: blocks of 128 KiB and more go back at once, too
+    (mallopt(3): setting the threshold ends its growth). Programs that are started later are as ever.
     """
-    if _mallopt is not None:
+    if _mallopt is None:
+        return
+    _mallopt(_M_ARENA_MAX, 2)
+    if map_large:
         _mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
-        _mallopt(_M_ARENA_MAX, 2)
