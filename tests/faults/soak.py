@@ -29,8 +29,10 @@ from tests.faults.stage import PROCESSES, Stage
 _RATE = 100.0
 _EVERY_S = 60.0
 _JOB_EVERY_S = 5.0
-_WARM_S = 600.0
-_LEAST_S = 1800.0
+_WARM_S = 1200.0
+"""What a process uses before it is so old says little: it meets each kind of fault for the first time, with more
+connections than ever before, and an ensemble of versions grows until the oldest are given up."""
+_LEAST_S = 1500.0
 _GROWTH_MB_PER_H = 1.0
 _MORE = {"fds": 16, "threads": 4, "blocks": 10_000}
 """What the least of the last quarter may be above that of the first; so many blocks are about a megabyte."""
@@ -74,7 +76,7 @@ class Usage:
         return taken
 
     def growth(self) -> list[str]:
-        """What grew: of every process that lived for half an hour, its samples after the first ten minutes."""
+        """What grew: of every process that lived for 45 minutes, its samples after the first twenty."""
         found = []
         for name, samples in self.samples.items():
             warm = [one for one in samples if one.age_s > _WARM_S]

@@ -229,4 +229,4 @@ def test_growth_is_seen_only_where_there_is_some() -> None:
         growing.samples["api-1/1"].append(soak.Sample(60 * minute, 100 + minute / 20, 5, 20 + minute, 1_000 * minute))
     assert flat.growth() == []
     assert growing.growth()[0] == "api-1/1 grew by 3.0 MB an hour"
-    assert growing.growth()[1:] == ["api-1/1: 31 to 68 fds", "api-1/1: 11000 to 48000 blocks"]
+    assert growing.growth()[1:] == ["api-1/1: 41 to 71 fds", "api-1/1: 21000 to 51000 blocks"]
