@@ -26,7 +26,7 @@ class Held:
     cancel: bool = False
 
     def lose(self) -> None:
-        """Somebody took it away: say so, once."""
+        """Somebody took it away: say so (twice where two threads learn of it in the same moment)."""
         if not self.lost:
             self.lost = True
             logs.log("lease.lost", level="WARNING", job_id=self.job.job_id)

@@ -1,8 +1,8 @@
 """Hours of load with one fault a minute; what every process uses is noted, and must not grow.
 
 In the first twelve minutes of an hour each of our processes is killed once and restarted once, in an order that is
-drawn. Then none of them is ended by us, so that what they use can be watched for longer than an unlucky half hour:
-they are frozen, and the broker is killed, frozen and in alarm, at random.
+drawn. Then none of them is ended by us, so that each can be watched for the 45 minutes that a verdict needs: they
+are frozen, and the broker is killed, frozen and in alarm, at random.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _EVERY_S = 60.0
 _JOB_EVERY_S = 5.0
 _WARM_S = 1200.0
 """What a process uses before it is so old says little: it meets each kind of fault for the first time, with more
-connections than ever before, and an ensemble of versions grows until the oldest are given up."""
+connections than before, and the loaded versions grow in number until the oldest are unloaded."""
 _LEAST_S = 1500.0
 _GROWTH_MB_PER_H = 1.0
 _MORE = {"fds": 16, "threads": 4, "blocks": 10_000}

@@ -16,6 +16,7 @@ from trainer.compile.converters import tree_masks
 
 _MIB = 1024 * 1024
 _MANY_TREES = 16
+"""Fewer are not worth a second conversion, even with one feature."""
 _TREES = ("Tree", "TreePredictor")
 
 

@@ -4,8 +4,9 @@ A tree of at most eight leaves is a byte, one bit for each leaf from left to rig
 whose right branch it takes, the bits of the leaves on the left; the lowest bit that is left is the leaf it
 reaches (Lucchese et al., QuickScorer, SIGIR 2015, section 3). What one feature clears in all trees depends only
 on between which two thresholds its value lies, so that is a row of a table; the rows of all features are anded,
-eight trees in a word, and a second table has what each tree gives for each byte. No branch depends on the data,
-which is what costs a TreeEnsemble its time. The sums are in the order of the trees, so batches change no bit.
+eight trees in a word, and a second table has what each tree gives for each byte. Only finding the places branches on
+the data, a few times per feature instead of at every node of every tree: that is what costs a TreeEnsemble its time.
+The sums are in the order of the trees, so batches change no bit.
 """
 
 from __future__ import annotations
