@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+
+import pytest
 
 from benchmarks import client
 from benchmarks.client import Address, whole
@@ -39,3 +42,16 @@ def test_every_answer_is_matched_with_its_request_and_a_lost_connection_is_an_er
     assert sorted(answer.number for answer in answers) == list(range(20))
     assert all(answer.body == str(answer.number).encode() for answer in answers if answer.status == 200)
     assert [answer.number for answer in answers if answer.status != 200] == [5]
+
+
+def test_nothing_is_collected_while_answers_are_timed() -> None:
+    async def collecting() -> bool:
+        return gc.isenabled()
+
+    async def broken() -> None:
+        raise LookupError
+
+    assert not client.run(collecting())
+    with pytest.raises(LookupError):
+        client.run(broken())
+    assert gc.isenabled()
