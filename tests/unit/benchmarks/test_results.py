@@ -36,6 +36,23 @@ def test_an_open_loop_is_compared_at_the_same_rate() -> None:
     assert beside(turns, "b", "p99_ms") == [1.5]
 
 
+def test_an_open_loop_has_one_row_for_a_framework_over_all_rounds() -> None:
+    rounds = {
+        f"logistic/{number}/open": [
+            turn(name, 50, rate=50 + number, p99_ms=theirs),
+            turn("Warren", 50, rate=50 + number, p99_ms=6.0, beside=name),
+        ]
+        for number, (name, theirs) in enumerate(
+            (("LitServe, batching off", 3.0), ("LitServe, batching on", 12.0), ("LitServe, batching off", 8.0))
+        )
+    }
+    rows = [goal for goal in goals.evaluate(Table(rounds), {}) if goal.connections == "open loop"]
+    assert [(row.against, sorted(row.ratios), row.reached) for row in rows] == [
+        ("LitServe, batching off or on", [0.5, 0.75, 2.0], 0.75)
+    ]
+    assert rows[0].work.startswith("logistic regression, 51 requests/s")
+
+
 def test_what_is_reported_is_the_median_of_the_rounds_ratios() -> None:
     rounds = {
         f"logistic/{number}/1x64": [turn("Warren", ours), turn("FastAPI inline", 10), turn("Warren", ours)]
