@@ -9,7 +9,7 @@ PACKAGES := api deploy model_store predictor tables trainer warren wire
 CODE := $(PACKAGES) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs rabbitmqctl dead-letters key test test-quick test-large fuzz test-compose compose-roll faults chaos soak coverage lint format types docs check protos lock hooks clean bench protocols-bench loadtest loadtest-ui mixed capacity bulk large-file
+.PHONY: help up down status logs rabbitmqctl dead-letters key test test-quick test-large fuzz test-compose compose-roll faults chaos soak coverage lint format types docs check protos lock hooks clean bench protocols-bench workers-bench loadtest loadtest-ui mixed capacity bulk large-file
 
 help: ## list what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,11 @@ protocols-bench: ## measure /predict, OIP as JSON, in binary and over gRPC in tu
 	@command -v wrk >/dev/null || { echo "wrk is missing: apt-get install wrk"; exit 1; }
 	@command -v h2load >/dev/null || { echo "h2load is missing: apt-get install nghttp2-client"; exit 1; }
 	$(PYTHON) -m benchmarks.protocols $(args)
+
+workers-bench: ## 1, 2 and 4 workers of Nginx and schedulers of the broker by turns on a stack of its own (3 min)
+	@deploy/bootstrap dev
+	@command -v wrk >/dev/null || { echo "wrk is missing: apt-get install wrk"; exit 1; }
+	$(PYTHON) -m benchmarks.workers $(args)
 
 loadtest: ## put Locust's mix on a running stack; `make loadtest SHAPE=burst`
 	@deploy/bootstrap dev

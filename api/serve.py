@@ -118,6 +118,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "bind": [f"{settings.api.host}:{settings.api.port}", *([f"unix:{path}"] if path else [])],
         # Only for the socket's file: whoever runs the replica may open it.
         "umask": 0o177,
+        # More processes are more replicas, each with its own socket, log and batches (`make capacity`).
         "workers": 1,
         "worker_class": Worker,
         "keepalive": settings.api.keep_alive_s,
@@ -128,7 +129,6 @@ def options(settings: Settings) -> dict[str, Any]:
         "worker_tmp_dir": "/dev/shm",  # noqa: S108 - gunicorn makes an unnamed file there
         "control_socket_disable": True,
         "logger_class": Logger,
-        "backlog": 2048,
     }
 
 
