@@ -26,7 +26,8 @@ Outcome = Answer | errors.WarrenError
 
 
 PART_ROWS: Final = 1_000
-"""Rows of one call of a graph: up to there publishing has proven that a row's answer is the same in any batch."""
+"""Rows of one call of a graph: up to there publishing has tried, on a sample of sizes (next to powers of two, the
+largest, others while time lasts; ``batch_sizes`` in the manifest), that a row's answer is the same in a batch."""
 
 
 def compute(version: LoadedVersion, asked: Sequence[Asked], *, max_rows: int) -> list[Outcome]:

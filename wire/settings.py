@@ -208,7 +208,7 @@ class Bulk(Section):
     """Predictions of whole datasets."""
 
     block_rows: int = Field(500, ge=1, le=1_000)
-    """Most rows of a block. Publishing has proven that a row's answer is the same in any batch of up to 1,000."""
+    """Most rows of a block. Publishing has tried on a sample of sizes up to 1,000 that a row gets the same answer."""
     block_bytes: int = Field(64 * 1024, ge=1_024, le=_MIB)
     """Most bytes of a block's rows: so many are decoded within a millisecond."""
     window: int = Field(4, ge=1, le=64)

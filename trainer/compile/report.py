@@ -35,8 +35,10 @@ got, with the proof and the measured times, is in its manifest under `runtime_re
 
 The proof: the same labels, probabilities within {probability:g}, values within {value:g} of the target's standard
 deviation, on held-out rows, on rows made to be awkward (missing cells, unknown texts, extreme numbers) and on rows
-next to the boundaries where the pipeline changes its answer; and identical bits for a row alone and in batches of 2 to
-1,000. The choice: {rule}.
+next to the boundaries where the pipeline changes its answer; and identical bits for a row alone and in a batch. For the
+bits up to 1,000 of those rows are taken, evenly, and a sample of the sizes from 2 to 1,000: 27 of them always (the
+largest and those next to powers of two), then others in a fixed random order while the time for it lasts. The manifest
+says how many rows and sizes it were (`rows_alone`, `batch_sizes`). The choice: {rule}.
 
 Precision: *float64* differs from scikit-learn by the last bit at most; *summed in float32* compares in float64 and
 adds the trees' leaves in float32 (three classes or more); *small trees as masks* is float64, with many trees of at

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeRegressor
 
 from model_store.runtime.onnx_graph import OnnxRuntime
-from model_store.runtime.outputs import CannotPredict, Output
+from model_store.runtime.outputs import CannotPredict, Output, Runtime
 from model_store.runtime.skops_file import PipelineRuntime
 from tests.unit.trainer import compiling
 from tests.unit.trainer.compiling import NUMBERS, TEXTS, THREE, TWO, VALUES, Twisted, rows_of
@@ -40,6 +40,19 @@ def _but(row: int, **changes: Any) -> Any:
         return Output(labels, changes.get("probabilities", scores))
 
     return twist
+
+
+class Numbers(Runtime):
+    """Answers each row with its only number."""
+
+    kind = "onnx"
+    size_bytes = 0
+
+    def predict(self, numbers: Any, texts: Any, probabilities: bool = False) -> Output:
+        return Output(numbers[:, 0], None)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
 
 
 def test_the_pipeline_itself_passes() -> None:
@@ -122,6 +135,22 @@ def test_a_row_with_other_bits_in_a_batch_is_refused() -> None:
 
     with pytest.raises(proof.NotEqual, match="a batch of 17"):
         proof.batches(Twisted(graph, last_bit), rows_of(), 0.2)
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0, 1_000), (1_000, 3_000), (3_000, 3_048)])
+def test_bits_are_compared_on_held_out_made_and_boundary_rows_alike(begin: int, end: int) -> None:
+    """Only rows of one kind get other bits in company, as many of each kind as a whole reference has."""
+    numbers = np.arange(3_048.0)[:, None]
+
+    def last_bit(output: Output) -> Output:
+        labels = output.labels.copy()
+        if len(labels) > 1:
+            here = (labels >= begin) & (labels < end)
+            labels[here] = np.nextafter(labels[here], np.inf)
+        return Output(labels, None)
+
+    with pytest.raises(proof.NotEqual, match="other bits"):
+        proof.batches(Twisted(Numbers(), last_bit), rows_of(numbers, np.empty((3_048, 0), dtype=object)), 5.0)
 
 
 def test_rows_that_the_pipeline_refuses_are_counted_and_left_out() -> None:
