@@ -74,7 +74,11 @@ class Target:
         if self.api_key:
             headers["authorization"] = f"Bearer {self.api_key}"
         limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=10)
-        return {"base_url": self.url, "headers": headers, "limits": limits, "trust_env": not self.local}
+        options = {"base_url": self.url, "headers": headers, "limits": limits, "trust_env": not self.local}
+        if self.local and self.url.startswith("https://"):
+            # The environment has no say in the way, but in whom to trust: SSL_CERT_FILE.
+            options["verify"] = httpx.create_ssl_context()
+        return options
 
 
 def times(wait_s: float) -> httpx.Timeout:

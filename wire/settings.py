@@ -11,18 +11,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wire import exposure
+from wire.section import Section
+from wire.tls import Tls
 
 _MIB = 1024 * 1024
-
-
-class Section(BaseModel):
-    """A branch of the tree; unknown names are refused so that a typing error is seen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Broker(Section):
@@ -274,6 +270,7 @@ class Settings(BaseSettings):
     bulk: Bulk = Bulk()
     retention: Retention = Retention()
     paths: Paths = Paths()
+    tls: Tls = Tls()
 
     @model_validator(mode="after")
     def _nobody_unknown_gets_in(self) -> Self:

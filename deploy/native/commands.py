@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deploy.native import credentials, nginx, ports, readiness, strays, supervisor_config
+from deploy.native import credentials, nginx, ports, readiness, strays, supervisor_config, tls
 from deploy.native.layout import DeploymentError, Layout
 from deploy.native.ports import PortBlock
 from deploy.native.programs import Program, base_environment, node, programs, tuning
@@ -33,6 +33,7 @@ def up(layout: Layout, environment: Mapping[str, str], say: Say) -> str:
     """Start the stack, or bring a running one up to date; returns once everything is ready."""
     started = time.monotonic()
     _refuse_open_door(layout, environment)
+    tls.check(layout.tls)
     layout.create()
     with _locked(layout):
         supervisor = Supervisor(layout)
@@ -199,12 +200,16 @@ def _write(layout: Layout, block: PortBlock, environment: Mapping[str, str]) -> 
 
 
 def _welcome(layout: Layout, keys: str) -> str:
-    url = layout.url
+    url, trusting = layout.url, ""
+    if layout.tls.certificate_file is not None:
+        name, alone = tls.name_and_standing(layout.tls.certificate_file)
+        url = f"https://{name}:{layout.port}" if name else url
+        trusting = f"  export SSL_CERT_FILE={layout.tls.certificate_file}\n" if alone else ""
     required = keys == "required"
     with_key = ' -H "Authorization: Bearer $KEY"' if required else ""
     first = "  KEY=$(make -s key args='create --owner you --scope admin')\n" if required else ""
     as_json = f"-H 'Content-Type: application/json'{with_key}"
-    address = url.removeprefix("http://").rpartition(":")[0]
+    address = url.partition("://")[2].rpartition(":")[0]
     grpc = (
         f"  {address}:{layout.grpc_port}                 (gRPC: docs/protocols/open-inference.md)\n"
         if layout.grpc_port
@@ -213,7 +218,7 @@ def _welcome(layout: Layout, keys: str) -> str:
     return f"""  {url}          (its calls: {url}/docs)
 {grpc}
 Try it:
-{first}  curl -s {url}/train {as_json} -d '{{"model":"iris","dataset":{{"sample":"iris"}},"target":"target"}}'
+{trusting}{first}  curl -s {url}/train {as_json} -d '{{"model":"iris","dataset":{{"sample":"iris"}},"target":"target"}}'
   curl -s {url}/models/iris{with_key}
   curl -s {url}/predict {as_json} -d '{{"model":"iris","instances":[[5.1,3.5,1.4,0.2]]}}'
 

@@ -1,9 +1,9 @@
 """Where the native stack keeps what runs and what it remembers.
 
 In come the checkout and the variables ``WARREN_HOME``, ``WARREN_PORT``, ``WARREN_GRPC_PORT``, ``WARREN_LISTEN``,
-``WARREN_REPLICAS``, ``WARREN_PREDICTORS`` and ``WARREN_ADDRESS_RATE``; out goes every path that the other
-modules of this package use. Without ``WARREN_HOME`` the models live in the checkout's ``models/`` and
-everything else in its ``var/``; with it, all of it lives there.
+``WARREN_REPLICAS``, ``WARREN_PREDICTORS`` and ``WARREN_ADDRESS_RATE``, and those of TLS; out goes every path
+that the other modules of this package use. Without ``WARREN_HOME`` the models live in the checkout's
+``models/`` and everything else in its ``var/``; with it, all of it lives there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import ValidationError
+
+from wire.tls import Tls
 
 CHECKOUT = Path(__file__).parents[2]
 """The folder that holds the project's packages."""
@@ -29,9 +33,13 @@ MOST = 8
 MOST_RATE = 100_000
 """Requests a second that one address may be allowed; who wants more sets no limit."""
 
+PLAIN = Tls()
+"""No TLS."""
+
 _DEFAULT_COUNT = 2
 _MAX_SOCKET_PATH = 100
 _PLAIN = re.compile(r"[\w./@+=~,-]+")
+_TLS = "WARREN_TLS__"
 
 
 class DeploymentError(Exception):
@@ -44,7 +52,7 @@ class Layout:
 
     ``replicas`` and ``predictors`` say how many of them run. On ``grpc_port`` they connect with gRPC; with 0 nobody
     does, and no replica loads it. ``address_rate`` is how many requests a second Nginx takes from one address, 0
-    for any number.
+    for any number. With ``tls`` on, both ports speak it.
     """
 
     checkout: Path
@@ -56,6 +64,7 @@ class Layout:
     predictors: int = _DEFAULT_COUNT
     grpc_port: int = 0
     address_rate: int = 0
+    tls: Tls = PLAIN
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], checkout: Path = CHECKOUT) -> Layout:
@@ -69,7 +78,8 @@ class Layout:
         models = home / "models" if given else checkout / "models"
         listen = _address(environment.get("WARREN_LISTEN") or DEFAULT_LISTEN)
         replicas, predictors = (_count(environment, name) for name in ("WARREN_REPLICAS", "WARREN_PREDICTORS"))
-        layout = cls(checkout, home, models, port, listen, replicas, predictors, grpc_port, _rate(environment))
+        rate, tls = _rate(environment), _tls(environment)
+        layout = cls(checkout, home, models, port, listen, replicas, predictors, grpc_port, rate, tls)
         if not _PLAIN.fullmatch(str(home)):
             raise DeploymentError(f"The path {home} has spaces or signs that configuration files treat as their own.")
         if len(str(layout.supervisor_socket)) > _MAX_SOCKET_PATH:
@@ -89,7 +99,8 @@ class Layout:
     def url(self) -> str:
         """Where people on this machine connect to."""
         everywhere = ipaddress.IPv4Address(self.listen).is_unspecified
-        return f"http://{DEFAULT_LISTEN if everywhere else self.listen}:{self.port}"
+        scheme = "https" if self.tls.on else "http"
+        return f"{scheme}://{DEFAULT_LISTEN if everywhere else self.listen}:{self.port}"
 
     @property
     def logs(self) -> Path:
@@ -195,3 +206,19 @@ def _rate(environment: Mapping[str, str]) -> int:
             f"give a whole number from 1 to {MOST_RATE}, or 0 for no limit."
         )
     return int(text)
+
+
+def _tls(environment: Mapping[str, str]) -> Tls:
+    given = {name: text for name, text in environment.items() if name.startswith(_TLS) and text}
+    for name, text in given.items():
+        if not _PLAIN.fullmatch(text):
+            raise DeploymentError(f"{name}: the path {text} has spaces or signs that Nginx treats as its own.")
+    files = {name.removeprefix(_TLS).lower(): Path(text).expanduser().absolute() for name, text in given.items()}
+    try:
+        return Tls.model_validate(files)
+    except ValidationError as error:
+        [first, *_] = error.errors(include_url=False)
+        unknown = "".join(f"{_TLS}{str(part).upper()} is no setting. " for part in first["loc"])
+        known = " and ".join(f"{_TLS}{field.upper()}" for field in Tls.model_fields)
+        what = f"There are {known}" if unknown else first["msg"].removeprefix("Value error, ")
+        raise DeploymentError(f"{unknown}{what}.") from error

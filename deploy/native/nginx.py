@@ -6,6 +6,7 @@ runs it in the foreground, as the invoking user, with every file it writes under
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 import re
@@ -15,11 +16,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.native.layout import CHECKOUT, DeploymentError, Layout
+from wire.tls import Tls
 
 TEMPLATE = CHECKOUT / "nginx" / "nginx.conf"
 """The configuration with ``${WARREN_…}`` left open."""
 GRPC_TEMPLATE = CHECKOUT / "nginx" / "grpc.conf"
 """The part of it that listens for gRPC."""
+TLS_TEMPLATE = CHECKOUT / "nginx" / "tls.conf"
+"""The part of it that says how TLS is spoken."""
 
 _OPEN = re.compile(r"\$\{([A-Z_]+)\}")
 _MAX_WORKERS = 2
@@ -64,10 +68,10 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def render(layout: Layout, few_connections: str = FEW_CONNECTIONS, version: tuple[int, ...] = (0,)) -> str:
-    """``nginx.conf`` of this stack, for an Nginx of this version."""
+    """``nginx.conf`` of this stack, for an Nginx of this version. With TLS it names the certificate by its content."""
     values = {**_values(layout, few_connections), "WARREN_NGINX_KEEPALIVE": _keepalive(version)}
     grpc = fill(GRPC_TEMPLATE.read_text(), {**values, **_grpc(layout)}) if layout.grpc_port else ""
-    return fill(TEMPLATE.read_text(), {**values, "WARREN_GRPC": grpc})
+    return fill(TEMPLATE.read_text(), {**values, "WARREN_GRPC": grpc, "WARREN_TLS": _tls(layout.tls)})
 
 
 def _values(layout: Layout, few_connections: str) -> dict[str, str]:
@@ -97,17 +101,32 @@ def _values(layout: Layout, few_connections: str) -> dict[str, str]:
         "WARREN_NO_ANSWER": "$warren_refusal",
         "WARREN_AGAIN": "proxy_pass http://warren_api;",
         "WARREN_SERVER_FILES": f"{layout.nginx}/server.d/*.conf",
-        "WARREN_LISTEN": f"{layout.listen}:{layout.port}",
+        "WARREN_LISTEN": _listen(layout, layout.port),
     }
 
 
 def _grpc(layout: Layout) -> dict[str, str]:
     """What the listener for gRPC needs beside the rest."""
     return {
-        "WARREN_GRPC_LISTEN": f"listen {layout.listen}:{layout.grpc_port} default_server http2 backlog=1024;",
+        "WARREN_GRPC_LISTEN": f"listen {_listen(layout, layout.grpc_port)} default_server http2 backlog=1024;",
         "WARREN_GRPC_FILES": f"{layout.nginx}/grpc.d/*.conf",
         "WARREN_GRPC_NO_ANSWER": "=200 @unavailable",
     }
+
+
+def _listen(layout: Layout, port: int) -> str:
+    return f"{layout.listen}:{port}" + (" ssl" if layout.tls.on else "")
+
+
+def _tls(tls: Tls) -> str:
+    if tls.certificate_file is None:
+        return ""
+    values = {
+        "WARREN_CERTIFICATE": str(tls.certificate_file),
+        "WARREN_CERTIFICATE_KEY": str(tls.key_file),
+        "WARREN_CERTIFICATE_DIGEST": hashlib.sha256(tls.certificate_file.read_bytes()).hexdigest(),
+    }
+    return fill(TLS_TEMPLATE.read_text(), values)
 
 
 def _keepalive(version: tuple[int, ...]) -> str:

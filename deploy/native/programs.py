@@ -182,8 +182,9 @@ def base_environment(layout: Layout, environment: Mapping[str, str]) -> dict[str
 
 
 def tuning(environment: Mapping[str, str]) -> dict[str, str]:
-    """The settings (``WARREN_<SECTION>__<FIELD>``) that the user gave to ``make up``."""
-    return {name: value for name, value in environment.items() if name.startswith("WARREN_") and "__" in name}
+    """The settings (``WARREN_<SECTION>__<FIELD>``) that the user gave to ``make up``, but for those of Nginx alone."""
+    settings = {name: value for name, value in environment.items() if name.startswith("WARREN_") and "__" in name}
+    return {name: value for name, value in settings.items() if not name.startswith("WARREN_TLS__")}
 
 
 def _source_files(layout: Layout, role: str) -> list[Path]:

@@ -89,7 +89,7 @@ class Stack:
 
     @property
     def url(self) -> str:
-        return self.running_at or f"http://127.0.0.1:{self.layout.port}"
+        return self.running_at or self.layout.url
 
     @property
     def grpc(self) -> str:
