@@ -2,7 +2,8 @@
 # Starts Nginx in a container on the listening sockets that the door (deploy/compose/door.py) holds, so that
 # two Nginx accept from one queue while one replaces the other. Perl, because every Debian image has it and
 # nothing else in this one can receive a socket. Without a door (Swarm, a container by itself) Nginx listens
-# by itself. Writes the rate of an address (WARREN_ADDRESS_RATE, decisions/0030) where nginx.conf includes it.
+# by itself. Writes the rate of an address (WARREN_ADDRESS_RATE, decisions/0030) and the listeners with TLS, where there
+# is a certificate, where nginx.conf includes them.
 use strict;
 use warnings;
 use Socket qw(AF_UNIX SOCK_STREAM sockaddr_un);
@@ -13,9 +14,11 @@ my @NGINX   = ('nginx', '-e', 'stderr', '-c', '/etc/nginx/warren.conf', '-g', 'd
 my $WAIT_S  = 30;    # for a door that starts at the same time, as after a power cut
 my $MOST    = 8;     # sockets
 my $RATE    = 100_000;    # requests a second, as deploy/native/layout.py has it
+my @TLS     = ('/etc/nginx/tls/fullchain.pem', '/etc/nginx/tls/privkey.pem');
 my %RECVMSG = (x86_64 => 47, aarch64 => 212);
 
 limit($ENV{WARREN_ADDRESS_RATE} || 0);
+tls(@TLS) if grep { -e } @TLS;
 exec { $NGINX[0] } @NGINX unless -d '/run/door';
 
 my $nginx = 0;
@@ -60,6 +63,16 @@ sub limit {
     return unless $rate > 0;
     put('/tmp/address-zone.conf', "limit_req_zone \$warren_counted zone=warren_addresses:10m rate=${rate}r/s;");
     put('/tmp/address-limit.conf', "limit_req zone=warren_addresses burst=$rate nodelay;");
+}
+
+sub tls {
+    for my $file (@_) {
+        open my $given, '<', $file or die "$file: $!. TLS takes @_, both readable for the user $>: "
+            . "mount a folder with both on /etc/nginx/tls, or none for plain HTTP.\n";
+    }
+    put('/tmp/http-tls.conf', 'include /etc/nginx/warren-tls.conf;');
+    put('/tmp/server-tls.conf', 'listen 8443 ssl default_server backlog=1024;');
+    put('/tmp/grpc-tls.conf', 'listen 8444 ssl default_server backlog=1024;');
 }
 
 sub put {

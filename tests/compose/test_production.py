@@ -26,10 +26,10 @@ def section(heading: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_nginx_speaks_tls_with_the_lines_of_the_page(compose: Compose, tmp_path: Path) -> None:
-    [lines] = section("TLS", "nginx")
+def test_nginx_speaks_tls_with_the_two_files_of_the_page(compose: Compose, tmp_path: Path) -> None:
+    [override] = section("TLS", "yaml")
+    [mounted] = re.findall(r'"./tls:(.*?)"', override)
     tmp_path.chmod(0o755)
-    (tmp_path / "warren.conf").write_text(lines)
     subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
     key, certificate = tmp_path / "privkey.pem", tmp_path / "fullchain.pem"
     openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
@@ -37,12 +37,16 @@ def test_nginx_speaks_tls_with_the_lines_of_the_page(compose: Compose, tmp_path:
         [*openssl, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True, timeout=60
     )
     key.chmod(0o644)
-    with nginx_alone(compose, "-v", f"{tmp_path}:/etc/nginx/warren.d:ro") as address:
+    with nginx_alone(compose, "-v", f"{tmp_path}:{mounted}") as address:
         # The certificate is for the published address, not for the container's own.
         context = ssl.create_default_context(cafile=str(certificate))
         context.check_hostname = False
         final = first_answer(f"https://{address}:8443/livez", context)
-        assert final.headers["strict-transport-security"].startswith("max-age=")
+        assert final.headers.get_list("strict-transport-security") == ["max-age=31536000"]
+        assert httpx.get(f"http://{address}:8443/livez", trust_env=False).status_code == 421
+    certificate.unlink()
+    start = f"docker run --rm -v {tmp_path}:{mounted} {NGINX} 2>&1"
+    assert "mount a folder with both" in compose.run("sh", "-c", start, check=False)
 
 
 def test_an_address_gets_the_rate_that_a_variable_names(compose: Compose) -> None:
