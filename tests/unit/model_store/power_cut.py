@@ -63,6 +63,10 @@ def _parsed(line: str) -> Call | None:
     return Call("mkdir" if name == "mkdir" else "unlink", texts[0].decode())
 
 
+_Choice = tuple[int, str]
+"""What a cut keeps or loses: a name in a folder (both by which object), or with no name a file's bytes."""
+
+
 @dataclass
 class _File:
     now: bytes = b""
@@ -109,7 +113,7 @@ class Disk:
 
         Path to content, None for a folder.
         """
-        dirty = [id(one) for one in self._dirty()]
+        dirty = self._dirty()
         assert len(dirty) <= _MOST_DIRTY, "too many choices to try each"
         seen = set()
         for chosen in itertools.product((False, True), repeat=len(dirty)):
@@ -133,24 +137,27 @@ class Disk:
     def _sync(one: _File | _Folder) -> None:
         one.lasting = one.now if isinstance(one, _File) else dict(one.now)  # type: ignore[assignment]
 
-    def _dirty(self) -> list[_File | _Folder]:
-        found: dict[int, _File | _Folder] = {}
+    def _dirty(self) -> list[_Choice]:
+        found: dict[_Choice, None] = {}
         waiting: list[_File | _Folder] = [self._top]
         while waiting:
             one = waiting.pop()
-            if one.now != one.lasting:
-                found[id(one)] = one
             if isinstance(one, _Folder):
+                names = sorted({*one.now, *one.lasting})
+                found |= {(id(one), name): None for name in names if one.now.get(name) is not one.lasting.get(name)}
                 waiting += [*one.now.values(), *one.lasting.values()]
-        return list(found.values())
+            elif one.now != one.lasting:
+                found[id(one), ""] = None
+        return list(found)
 
 
-def _tree(folder: _Folder, prefix: str, kept: frozenset[int]) -> Iterator[tuple[str, bytes | None]]:
-    for name, one in (folder.now if id(folder) in kept else folder.lasting).items():
+def _tree(folder: _Folder, prefix: str, kept: frozenset[_Choice]) -> Iterator[tuple[str, bytes | None]]:
+    for name in sorted({*folder.now, *folder.lasting}):
+        one = (folder.now if (id(folder), name) in kept else folder.lasting).get(name)
         path = f"{prefix}{name}"
         if isinstance(one, _File):
-            yield path, one.now if id(one) in kept else one.lasting
-        else:
+            yield path, one.now if (id(one), "") in kept else one.lasting
+        elif one is not None:
             yield path, None
             yield from _tree(one, f"{path}/", kept)
 
