@@ -108,6 +108,10 @@ class Account:
     entries: list[Entry] = field(default_factory=list)
     accepted: dict[str, str] = field(default_factory=dict)
     """Key to job id, of what was answered with 202."""
+    accepted_at: dict[str, float] = field(default_factory=dict)
+    """When each job's 202 came, in seconds since 1970."""
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What the gateway says of each job, once it is settled."""
     seconds_to_202: list[float] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _twice: list[str] = field(default_factory=list)
@@ -153,6 +157,7 @@ class Account:
         job_id = str(answer.json()["job_id"])
         self._note("ok", key, job_id)
         with self._lock:
+            self.accepted_at.setdefault(job_id, time.time())
             if self.accepted.setdefault(key, job_id) != job_id:
                 self._twice.append(f"key {key}: jobs {self.accepted[key]} and {job_id}")
         return job_id
@@ -177,6 +182,7 @@ class Account:
             versions=self._versions(),
             ledger=self._ledger_jobs(),
         )
+        self.told = facts.jobs
         given_up = [f"key {entry.key} was given up" for entry in self.entries if entry.detail == "given up"]
         found = verdict(facts)
         return found._replace(

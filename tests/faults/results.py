@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import subprocess
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,12 +14,30 @@ PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 FOLDER = Path(__file__).parents[2] / "var" / "faults"
 """Where results lie; a run that was ended goes on from there."""
 
+_LESS_IS_WORSE = ("least_", "median_")
+"""How the name of a figure begins of which a scoreboard shows the smallest."""
+
+
+@functools.cache
+def commit() -> str:
+    """The commit this process found first, with a + where the code was changed since; empty without Git."""
+    asked = (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--", ".", ":!*.md"])
+    try:
+        head, changed = (
+            subprocess.run(["git", *one], cwd=PAGE.parents[1], check=True, capture_output=True, text=True, timeout=20)
+            for one in asked
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return head.stdout.strip() + ("+" if changed.stdout else "")
+
 
 @dataclass
 class Round:
     """One round of a scenario. ``trials`` by what was tried (kills, jobs, requests), each with its failures in
     ``failures`` under the same name; ``figures`` are measured beside; ``defects`` is empty when all promises held.
     ``slow`` has what came right but later than it should: that says as much of the machine as of what runs on it.
+    ``commit`` is the code it ran on, empty where nobody wrote it down.
     """
 
     scenario: str
@@ -29,10 +49,16 @@ class Round:
     slow: list[str] = field(default_factory=list)
     seconds: float = 0.0
     at: str = field(default_factory=lambda: time.strftime("%Y-%m-%d %H:%M", time.gmtime()))
+    commit: str = field(default_factory=commit)
 
     def count(self, what: str, trials: int, failures: int = 0) -> None:
         self.trials[what] = self.trials.get(what, 0) + trials
         self.failures[what] = self.failures.get(what, 0) + failures
+
+    def blame(self) -> None:
+        """With a defect each kind of trial has one failure at least: no bound stands as if nothing had failed."""
+        if self.defects:
+            self.failures = {what: max(1, self.failures.get(what, 0)) for what in self.trials}
 
 
 def upper_bound(trials: int, failures: int) -> float:
@@ -54,7 +80,9 @@ class Results:
     def rounds(self) -> list[Round]:
         if not self.file.exists():
             return []
-        return [Round(**json.loads(line)) for line in self.file.read_text().splitlines() if line.strip()]
+        return [
+            Round(**{"commit": "", **json.loads(line)}) for line in self.file.read_text().splitlines() if line.strip()
+        ]
 
     def add(self, done: Round) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +134,7 @@ def _row(name: str, promise: str, target: str, own: Sequence[Round]) -> str:
     measured = ", ".join(f"{what} {value:g}" for what, value in _worst(own).items())
     return (
         f"| {name} | {promise} (target: {target}) | {tried} | {verdict}; failed: {result} | {bounds} "
-        f"| {measured or '-'} | {own[-1].at} |"
+        f"| {measured or '-'} | {', '.join((own[-1].at, *dict.fromkeys(one.commit for one in own if one.commit)))} |"
     )
 
 
@@ -114,7 +142,8 @@ def _worst(own: Sequence[Round]) -> dict[str, float]:
     worst: dict[str, float] = {}
     for one in own:
         for what, value in one.figures.items():
-            worst[what] = max(worst.get(what, value), value)
+            of_both = min if what.startswith(_LESS_IS_WORSE) else max
+            worst[what] = of_both(worst.get(what, value), value)
     return worst
 
 

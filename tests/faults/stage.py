@@ -141,8 +141,13 @@ class Stage(Stack):
         return self.processes()[name].pid
 
     def kill(self, name: str) -> None:
-        """``kill -9`` of a program and all it started, at once; returns when they are gone."""
-        self.kill_pids(self.pids(name))
+        """``kill -9`` of a program and all it started, at once; returns when they are gone.
+
+        A kill of nobody would count as one: AssertionError where the program does not run.
+        """
+        found = self.pids(name)
+        assert found, f"{name} does not run"
+        self.kill_pids(found)
 
     def kill_pids(self, pids: Sequence[int]) -> None:
         """``kill -9`` of processes of this stack; returns when they are gone."""

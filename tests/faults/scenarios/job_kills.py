@@ -18,8 +18,6 @@ from tests.rabbit import wait_until
 
 _IN_FLIGHT = 3
 """Jobs asked for with every kill of one kind of process."""
-_STREAM = 5
-"""Jobs asked for with every kill of anybody."""
 _MID_FIT = "trainer.mid_fit"
 _RANDOM_EVERY = 4
 """Every so many kills one at a random moment, of a training with a real fit."""
@@ -32,6 +30,7 @@ def kill_role(play: Play, role: str) -> None:
     play.rng.shuffle(points)
     victims = [name for name in stage.processes() if name.rstrip("-12") == role]
     reader, poller = VersionReader(stage), JobPoller(stage, account)
+    fault_ends = []
     with Watching(reader.look) as reading_, Watching(poller.look) as polling:
         for trial in range(play.trials):
             if trial % _RANDOM_EVERY == _RANDOM_EVERY - 1:
@@ -39,10 +38,10 @@ def kill_role(play: Play, role: str) -> None:
             else:
                 _kill_at(play, account, points[trial % len(points)])
             wait_until(lambda: all(map(stage.ready_itself, victims)), f"{role} is back", 60)
+            fault_ends.append(time.time())
         outcome = account.settle()
-    play.round.defects += [*outcome.defects(), *reading_.found[:5], *polling.found[:5]]
-    bad = len(outcome.lost) + len(outcome.duplicated) + len(outcome.stuck) + len(outcome.failed)
-    play.round.count("jobs", len(account.accepted), bad)
+    play.judge_jobs(account, outcome, fault_ends)
+    play.round.defects += [*reading_.found[:5], *polling.found[:5]]
     play.round.count("kills", play.trials)
     play.round.count("reads of versions", reader.reads, len(reading_.found))
     play.round.count("polls", poller.polls, len(polling.found))
@@ -150,29 +149,13 @@ def kill_trainer(play: Play) -> None:
     kill_role(play, "trainer")
 
 
-def kill_everybody(play: Play) -> None:
-    """F00: a stream of jobs, and whoever it is dies, without waiting for anything to come back."""
-    stage, account = play.stage, Account(play.stage)
-    victims = ("api-1", "api-2", "worker", "trainer")
-    for _ in range(play.trials):
-        for _ in range(_STREAM):
-            account.submit()
-        play.pause(2.0)
-        stage.kill(play.rng.choice(victims))
-        time.sleep(1.0)
-    outcome = account.settle(240)
-    play.round.defects += outcome.defects()
-    bad = len(outcome.lost) + len(outcome.duplicated) + len(outcome.stuck) + len(outcome.failed)
-    play.round.count("jobs", len(account.accepted), bad)
-    play.round.count("kills", play.trials)
-
-
-_PROMISE = "An accepted job is never lost and makes one version"
+PROMISE = "An accepted job is never lost and makes one version"
+"""What each of these is about."""
 
 SCENARIOS = (
     Scenario(
         "F01",
-        f"{_PROMISE}: replicas die",
+        f"{PROMISE}: replicas die",
         "0 lost, 0 doubled of 300",
         kill_api,
         faults=(1, 5),
@@ -180,7 +163,7 @@ SCENARIOS = (
     ),
     Scenario(
         "F02",
-        f"{_PROMISE}: the worker dies",
+        f"{PROMISE}: the worker dies",
         "0 lost, 0 doubled of 300",
         kill_worker,
         faults=(1, 5),
@@ -188,18 +171,10 @@ SCENARIOS = (
     ),
     Scenario(
         "F03",
-        f"{_PROMISE}, and nothing torn is seen: the trainer dies",
+        f"{PROMISE}, and nothing torn is seen: the trainer dies",
         "0 lost, 0 doubled, 0 torn of 300",
         kill_trainer,
         faults=(1, 5),
         chaos=(3, 34),
-    ),
-    Scenario(
-        "F00",
-        f"{_PROMISE}: anybody dies at any moment",
-        "0 of 1,000 jobs over 200 kills",
-        kill_everybody,
-        faults=None,
-        chaos=(10, 20),
     ),
 )

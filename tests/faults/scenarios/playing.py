@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
 from tests.acceptance.stack import Client
-from tests.faults import oracle
+from tests.faults import endings, oracle
+from tests.faults.account import Account, Outcome
 from tests.faults.load import Load
 from tests.faults.publisher import Press
 from tests.faults.results import Round
@@ -30,6 +31,8 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "proxied": lambda: Stage.set(proxied=topology.ROLES),
 }
 """The kinds of stacks that scenarios run on: ``plain`` has neither failpoints nor the quick child."""
+_ENDS_IN_S = 30.0
+"""From its 202, or from the last fault, to a job's end."""
 
 
 @dataclass
@@ -59,6 +62,16 @@ class Play:
         for name in ("p50_ms", "p99_ms", "p999_ms", "longest_ms"):
             self.round.figures[name] = max(self.round.figures.get(name, 0), figures[name])
 
+    def judge_jobs(self, account: Account, outcome: Outcome, fault_ends: Sequence[float]) -> None:
+        """Write down what became of the jobs; ``fault_ends`` is when each fault was over, in seconds since 1970."""
+        self.round.defects += outcome.defects()
+        bad = len(outcome.lost) + len(outcome.duplicated) + len(outcome.stuck) + len(outcome.failed)
+        self.round.count("jobs", len(account.accepted), bad)
+        slowest_s = endings.slowest_end_s(endings.spans(account), fault_ends)
+        self.round.figures["slowest_end_s"] = round(slowest_s, 1)
+        if slowest_s > _ENDS_IN_S:
+            self.slow(f"a job ended {slowest_s:.0f} s after the last fault")
+
     def pause(self, most_s: float) -> None:
         """Until a random moment, at most so far away: a fault must not come in step with anything."""
         threading.Event().wait(self.rng.uniform(0, most_s))
@@ -87,6 +100,7 @@ def run(scenario: Scenario, stage: Stage, trials: int, seed: int) -> Round:
         scenario.play(Play(stage, trials, random.Random(seed), done))
     except Exception as error:
         done.defects.append(f"{type(error).__name__}: {error}")
+    done.blame()
     done.seconds = round(time.monotonic() - began, 1)
     return done
 

@@ -7,18 +7,19 @@ import re
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.faults import oracle, points, quick_child, results, soak, woven
-from tests.faults.account import Facts, verdict
+from tests.faults import endings, oracle, points, quick_child, results, soak, woven
+from tests.faults.account import Account, Facts, verdict
 from tests.faults.load import Load, Record
 from tests.faults.proxy import Proxy
 from tests.faults.scenarios import SCENARIOS
+from tests.faults.scenarios.playing import Play, Scenario, run
 from trainer.service import TrainerService
 from wire import errors, frames
 
@@ -104,6 +105,52 @@ def test_each_kind_of_damage_is_found(changed: dict[str, Any], kind: str) -> Non
     assert defect.startswith(f"{kind} 1")
 
 
+def test_a_job_ends_late_by_its_202_or_by_the_last_fault_before_its_end() -> None:
+    lives = [endings.Span(10, 12), endings.Span(11, 40), endings.Span(50, 49)]
+    assert endings.slowest_end_s(lives, []) == 29
+    assert endings.slowest_end_s(lives, [5, 35, 60]) == 5
+    assert endings.slowest_end_s([], [5]) == 0
+    assert [endings.open_at(lives, moment) for moment in (9, 10, 11, 12, 40)] == [0, 1, 2, 1, 0]
+
+
+def test_the_lives_of_jobs_begin_with_their_202_and_end_as_the_ledger_says() -> None:
+    stage: Any = None
+    account = Account(stage, accepted_at={"a": 1.5, "b": 2.0})
+    account.told = {"a": {"ended_at": "1970-01-01T00:00:03.250Z"}, "b": {"ended_at": None, "status": "running"}}
+    assert endings.spans(account) == [endings.Span(1.5, 3.25)]
+
+
+def played(play: Callable[[Play], None]) -> results.Round:
+    stage: Any = None
+    return run(Scenario("F99", "holds", "all", play, faults=None, chaos=(1, 1)), stage, 1, seed=7)
+
+
+def test_a_defect_leaves_no_kind_of_trial_without_a_failure() -> None:
+    def breaks(play: Play) -> None:
+        play.round.count("kills", 300)
+        play.round.count("jobs", 900, 2)
+        play.defect("something else")
+
+    def falls_over(play: Play) -> None:
+        play.round.count("kills", 300)
+        raise RuntimeError("the harness")
+
+    assert played(breaks).failures == {"kills": 1, "jobs": 2}
+    assert played(falls_over).failures == {"kills": 1}
+    assert played(lambda play: play.round.count("kills", 300)).failures == {"kills": 0}
+
+
+def test_a_job_that_ends_late_is_slow_and_one_without_end_a_defect() -> None:
+    def late(play: Play) -> None:
+        account = Account(play.stage, accepted={"k": "a"}, accepted_at={"a": 0.0})
+        account.told = {"a": {"ended_at": "1970-01-01T00:00:31Z"}}
+        play.judge_jobs(account, verdict(facts()), [])
+
+    done = played(late)
+    assert (done.defects, done.slow) == ([], ["a job ended 31 s after the last fault"])
+    assert done.figures == {"slowest_end_s": 31.0}
+
+
 def answer(x: int = 2, version: int = 2, request_id: str = "r", **changed: Any) -> bytes:
     told = {"model": "oracle", "version": version, "predictions": [x + version * oracle.STEP], "request_id": request_id}
     return json.dumps(told | changed).encode()
@@ -163,6 +210,27 @@ def test_results_outlive_the_run_and_fill_their_place_in_the_page(tmp_path: Path
     assert "held, but slow: late" in other.splitlines()[3]
     kept.forget(["F99"])
     assert [one.scenario for one in kept.rounds()] == ["F98"]
+
+
+def test_rounds_say_which_code_they_ran_on_and_old_ones_nothing(tmp_path: Path) -> None:
+    kept = results.Results("chaos", tmp_path)
+    kept.file.write_text('{"scenario": "F99", "at": "2026-11-27 01:00"}\n')
+    kept.add(results.Round("F99", at="2026-11-28 12:00", commit="abc1234"))
+    kept.add(results.Round("F99", at="2026-11-28 12:01", commit="def5678+"))
+    assert [one.commit for one in kept.rounds()] == ["", "abc1234", "def5678+"]
+    described = [("F99", "holds", "all")]
+    assert results.table(kept.rounds(), described).endswith("| 2026-11-28 12:01, abc1234, def5678+ |")
+    assert results.table(kept.rounds()[:1], described).endswith("| 2026-11-27 01:00 |")
+
+
+def test_the_commit_is_that_of_the_checkout() -> None:
+    assert re.fullmatch(r"([0-9a-f]{7,}\+?)?", results.commit())
+    assert bool(results.commit()) == Path(".git").exists()
+
+
+def test_of_what_should_be_much_the_board_shows_the_least() -> None:
+    rounds = [results.Round("F99", figures={"least_open": least, "slowest_s": least}) for least in (5.0, 3.0, 4.0)]
+    assert "| least_open 3, slowest_s 5 |" in results.table(rounds, [("F99", "holds", "all")])
 
 
 @pytest.fixture
