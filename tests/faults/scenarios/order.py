@@ -1,7 +1,8 @@
-"""F35: everything starts in any order, the broker last or first, the volume late; it comes together by itself."""
+"""F35: the four parts start in each of their 24 orders; it comes together by itself."""
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import httpx
@@ -12,19 +13,20 @@ from tests.rabbit import wait_until
 
 _PARTS = (("broker",), ("api-1", "api-2"), ("worker", "trainer"), ("predictor-1", "predictor-2"))
 _OURS = tuple(name for part in _PARTS for name in part if name != "broker")
+ORDERS = tuple(itertools.permutations(_PARTS))
+"""Every order; a round plays the next few of them."""
 _READY_IN_S = 15.0
 _GAP_S = 2.0
 
 
 def any_order(play: Play) -> None:
-    """Stop all, start the four parts in a drawn order; alive at once, ready soon after the last."""
+    """Stop all, start the four parts in one order after another; alive at once, ready soon after the last."""
     stage = play.stage
     supervisor = Supervisor(stage.layout)
     groups = {one.name: f"{one.group}:{one.name}" for one in supervisor.processes()}
-    for _ in range(play.trials):
+    for order in orders_of(play.number, play.trials):
         for name in (name for part in _PARTS for name in part):
             supervisor._call("stopProcess", groups[name], timeout_s=60)
-        order = play.rng.sample(_PARTS, len(_PARTS))
         for part in order:
             for name in part:
                 supervisor._call("startProcess", groups[name], False)
@@ -37,6 +39,11 @@ def any_order(play: Play) -> None:
         if taken_s > _READY_IN_S:
             play.slow(f"ready {taken_s:.0f} s after the last of {order}")
     play.round.count("orders", play.trials)
+
+
+def orders_of(number: int, trials: int) -> list[tuple[tuple[str, ...], ...]]:
+    """The orders of a round: each comes once before any comes again."""
+    return [ORDERS[one % len(ORDERS)] for one in range(number * trials, (number + 1) * trials)]
 
 
 def _early(play: Play, incomplete: bool) -> None:

@@ -37,12 +37,16 @@ _ENDS_IN_S = 30.0
 
 @dataclass
 class Play:
-    """One round under way: ``trials`` to do on ``stage``, moments from ``rng``, what is seen into ``round``."""
+    """One round under way, the ``number``-th of its scenario from 0 on.
+
+    There are ``trials`` to do on ``stage``; moments come from ``rng``, and what is seen goes into ``round``.
+    """
 
     stage: Stage
     trials: int
     rng: random.Random
     round: Round
+    number: int = 0
 
     def defect(self, text: str) -> None:
         """A promise did not hold."""
@@ -90,14 +94,14 @@ class Scenario:
     stage: str = "woven"
 
 
-def run(scenario: Scenario, stage: Stage, trials: int, seed: int) -> Round:
-    """Play one round; an exception of the harness is a defect like any other."""
+def run(scenario: Scenario, stage: Stage, trials: int, seed: int, number: int = 0) -> Round:
+    """Play one round, the ``number``-th; an exception of the harness is a defect like any other."""
     done = Round(scenario.name, seed)
     began = time.monotonic()
     sys.stdout.write(f"{scenario.name}: {trials} trials, seed {seed}\n")
     sys.stdout.flush()
     try:
-        scenario.play(Play(stage, trials, random.Random(seed), done))
+        scenario.play(Play(stage, trials, random.Random(seed), done, number))
     except Exception as error:
         done.defects.append(f"{type(error).__name__}: {error}")
     done.blame()

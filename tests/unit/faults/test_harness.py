@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from tests.faults import endings, oracle, points, quick_child, results, soak, woven
+from tests.faults import endings, oracle, points, quick_child, results, woven
 from tests.faults.account import Account, Facts, verdict
 from tests.faults.load import Load, Record
 from tests.faults.proxy import Proxy
-from tests.faults.scenarios import SCENARIOS
+from tests.faults.scenarios import SCENARIOS, mixed, order
 from tests.faults.scenarios.playing import Play, Scenario, run
 from trainer.service import TrainerService
 from wire import errors, frames
@@ -290,11 +290,14 @@ def test_every_scenario_is_named_in_the_page() -> None:
     assert not {name.split()[0] for name in SCENARIOS} - named
 
 
-def test_growth_is_seen_only_where_there_is_some() -> None:
-    flat, growing = soak.Usage(), soak.Usage()
-    for minute in range(60):
-        flat.samples["api-1/1"].append(soak.Sample(60 * minute, 100 + minute % 2, 5, 20 + minute * (minute % 2)))
-        growing.samples["api-1/1"].append(soak.Sample(60 * minute, 100 + minute / 20, 5, 20 + minute, 1_000 * minute))
-    assert flat.growth() == []
-    assert growing.growth()[0] == "api-1/1 grew by 3.0 MB an hour"
-    assert growing.growth()[1:] == ["api-1/1: 41 to 71 fds", "api-1/1: 21000 to 51000 blocks"]
+def test_the_rounds_of_f35_play_every_order_once() -> None:
+    rounds, trials = SCENARIOS["F35"].chaos
+    played = [one for number in range(rounds) for one in order.orders_of(number, trials)]
+    assert len(played) == len({*played}) == 24
+
+
+def test_dead_letters_are_those_of_the_refused() -> None:
+    assert mixed.dead_letter_defects(5, 5, 0) == mixed.dead_letter_defects(6, 5, 1) == []
+    assert mixed.dead_letter_defects(0, 0, 0) == []
+    for dead, refused, copies in ((4, 5, 3), (7, 5, 1), (0, 1, 0), (1, 0, 0)):
+        assert mixed.dead_letter_defects(dead, refused, copies), (dead, refused, copies)
