@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_store import deletion, durable, job_index, owners
+from model_store import deletion, durable, job_index, numbering, owners
 from model_store.volume import Volume
 
 GRACE_S = 300.0
@@ -67,7 +67,7 @@ def _reconcile(volume: Volume, model: str) -> tuple[int, int]:
 def _empty_tmp(tmp: Path, before_s: float) -> int:
     removed = 0
     for path in _entries(tmp):
-        dead = owners.is_dead(path.name)
+        dead = owners.is_dead(numbering.owner(path))
         if dead or (dead is None and _older(path, before_s)):
             durable.discard_tree(path)
             removed += 1

@@ -1,7 +1,8 @@
 """Publishing: from a finished draft to one visible, signed, immutable version.
 
 The name decides, no lock does: ``rename`` onto a folder that is not empty fails, so of all
-publishers of a number one gets it and the others take the next. Everything is on disk before
+publishers of a number one gets it and the others take the next. That they seldom try the same
+one is ``numbering``'s work. Everything is on disk before
 the name is, and the name is before the job's index entry, which decides between two deliveries
 of one job.
 """
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from model_store import deletion, drafts, durable, errors, job_index, names, reading
+from model_store import deletion, drafts, durable, errors, job_index, names, numbering, reading
 from model_store.drafts import draft
 from model_store.manifest import FileEntry, Manifest
 from model_store.signing import SIGNATURE_MAX_BYTES, Signer, Verifier
@@ -123,16 +124,13 @@ def _take_number(volume: Volume, folder: Path, manifest: Manifest, signer: Signe
     """Sign for the next number and rename onto it, until nobody else was faster."""
     folder.chmod(durable.FOLDER_MODE)
     for _ in range(_TRIES):
-        numbered = msgspec.structs.replace(manifest, version=_next_number(volume, manifest.model))
-        if _appears(volume, folder, numbered, signer):
-            durable.sync_folder(volume.model(manifest.model))
-            return numbered
+        with numbering.reserved(volume, manifest.model) as number:
+            numbered = msgspec.structs.replace(manifest, version=number)
+            if _appears(volume, folder, numbered, signer):
+                durable.sync_folder(volume.model(manifest.model))
+                return numbered
         time.sleep(_PAUSE_S * random.random())  # noqa: S311
     raise errors.Contended("other publishers took every number that was tried")
-
-
-def _next_number(volume: Volume, model: str) -> int:
-    return names.check_version(max(volume.numbers(model), default=0) + 1)
 
 
 def _appears(volume: Volume, folder: Path, manifest: Manifest, signer: Signer) -> bool:

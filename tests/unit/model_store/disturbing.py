@@ -15,7 +15,20 @@ from model_store import aliases, errors, publishing, reading, signing
 from model_store.manifest import Manifest
 from model_store.volume import Volume
 
-STEPS = ("open", "write", "fsync", "rename", "replace", "link", "unlink", "mkdir", "rmdir", "chmod", "fchmod")
+STEPS = (
+    "open",
+    "write",
+    "fsync",
+    "rename",
+    "replace",
+    "link",
+    "symlink",
+    "unlink",
+    "mkdir",
+    "rmdir",
+    "chmod",
+    "fchmod",
+)
 FILES = {"model.onnx": b"graph" * 50, "model.joblib": b"pipeline" * 20, "schema.json": b'{"columns":[]}'}
 
 

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_CALLS = "openat,open,creat,write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir"
+_CALLS = "openat,open,creat,write,pwrite64,fsync,fdatasync,rename,renameat,renameat2"
+_CALLS += ",link,linkat,symlink,symlinkat,unlink,unlinkat,mkdir"
 _LINE = re.compile(r"^(\w+)\((.*)\)\s+= (-?\d+)(?:<(.*)>)?")
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _MOST_DIRTY = 12
@@ -25,7 +26,10 @@ _FOLDER = re.compile(r"^\d+<([^>]*)>")
 
 @dataclass(frozen=True)
 class Call:
-    """One change: ``what`` is create, write, sync, rename, link, unlink, mkdir or said (to standard output)."""
+    """One change: ``what`` is create, write, sync, rename, link, symlink, unlink, mkdir or said (to standard output).
+
+    ``other``: where a rename or link leads to, and what a symbolic link says.
+    """
 
     what: str
     path: str
@@ -57,6 +61,8 @@ def _parsed(line: str) -> Call | None:
     if name in ("fsync", "fdatasync"):
         assert held is not None
         return Call("sync", held[1])
+    if name in ("symlink", "symlinkat"):
+        return Call("symlink", texts[1].decode(), texts[0].decode())
     simple = {"rename": "rename", "renameat": "rename", "renameat2": "rename", "link": "link", "linkat": "link"}
     if name in simple:
         return Call(simple[name], texts[0].decode(), texts[1].decode())
@@ -73,10 +79,19 @@ class _File:
     lasting: bytes = b""
 
 
+@dataclass(frozen=True)
+class _Link:
+    says: str
+
+
 @dataclass
 class _Folder:
-    now: dict[str, _File | _Folder] = field(default_factory=dict)
-    lasting: dict[str, _File | _Folder] = field(default_factory=dict)
+    now: dict[str, _File | _Link | _Folder] = field(default_factory=dict)
+    lasting: dict[str, _File | _Link | _Folder] = field(default_factory=dict)
+
+
+State = dict[str, bytes | str | None]
+"""Path to content; a text is what a symbolic link says, None a folder."""
 
 
 class Disk:
@@ -94,6 +109,8 @@ class Disk:
             folder.now.setdefault(name, _File())
         elif call.what == "mkdir":
             folder.now[name] = _Folder()
+        elif call.what == "symlink":
+            folder.now[name] = _Link(call.other)
         elif call.what == "write":
             file = folder.now[name]
             assert isinstance(file, _File)
@@ -101,18 +118,17 @@ class Disk:
         elif call.what == "unlink":
             del folder.now[name]
         elif call.what == "sync":
-            self._sync(folder.now[name] if name else self._top)
+            one = folder.now[name] if name else self._top
+            assert not isinstance(one, _Link)
+            self._sync(one)
         else:
             there, other = self._place(call.other)
             there.now[other] = folder.now[name]
             if call.what == "rename":
                 del folder.now[name]
 
-    def states(self) -> Iterator[dict[str, bytes | None]]:
-        """Every disk the cut may leave: any choice of what was not synced is there, and the rest is lost.
-
-        Path to content, None for a folder.
-        """
+    def states(self) -> Iterator[State]:
+        """Every disk the cut may leave: any choice of what was not synced is there, and the rest is lost."""
         dirty = self._dirty()
         assert len(dirty) <= _MOST_DIRTY, "too many choices to try each"
         seen = set()
@@ -135,28 +151,30 @@ class Disk:
 
     @staticmethod
     def _sync(one: _File | _Folder) -> None:
-        one.lasting = one.now if isinstance(one, _File) else dict(one.now)  # type: ignore[assignment]
+        one.lasting = one.now if isinstance(one, _File) else dict(one.now)
 
     def _dirty(self) -> list[_Choice]:
         found: dict[_Choice, None] = {}
-        waiting: list[_File | _Folder] = [self._top]
+        waiting: list[_File | _Link | _Folder] = [self._top]
         while waiting:
             one = waiting.pop()
             if isinstance(one, _Folder):
                 names = sorted({*one.now, *one.lasting})
                 found |= {(id(one), name): None for name in names if one.now.get(name) is not one.lasting.get(name)}
                 waiting += [*one.now.values(), *one.lasting.values()]
-            elif one.now != one.lasting:
+            elif isinstance(one, _File) and one.now != one.lasting:
                 found[id(one), ""] = None
         return list(found)
 
 
-def _tree(folder: _Folder, prefix: str, kept: frozenset[_Choice]) -> Iterator[tuple[str, bytes | None]]:
+def _tree(folder: _Folder, prefix: str, kept: frozenset[_Choice]) -> Iterator[tuple[str, bytes | str | None]]:
     for name in sorted({*folder.now, *folder.lasting}):
         one = (folder.now if (id(folder), name) in kept else folder.lasting).get(name)
         path = f"{prefix}{name}"
         if isinstance(one, _File):
             yield path, one.now if (id(one), "") in kept else one.lasting
+        elif isinstance(one, _Link):
+            yield path, one.says
         elif one is not None:
             yield path, None
             yield from _tree(one, f"{path}/", kept)
@@ -174,11 +192,13 @@ def _loaded(path: Path) -> _Folder:
     return folder
 
 
-def write(state: dict[str, bytes | None], folder: Path) -> None:
+def write(state: State, folder: Path) -> None:
     """Make the real files of a state in an empty folder."""
     folder.mkdir()
     for path, content in state.items():
         if content is None:
             (folder / path).mkdir()
+        elif isinstance(content, str):
+            (folder / path).symlink_to(content)
         else:
             (folder / path).write_bytes(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
 import time
 from pathlib import Path
@@ -11,8 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from model_store import durable, errors, publishing
-from tests.unit.model_store.disturbing import FILES, Store, before_each_step, in_processes, manifest_of
+from model_store import cleanup, durable, errors, numbering, publishing
+from tests.unit.model_store.disturbing import FILES, Store, before_each_step, in_processes, manifest_of, run_and_die
 
 
 def test_a_published_version_reads_back_whole(store: Store) -> None:
@@ -55,6 +56,73 @@ def test_fifty_processes_publish_on_one_name_at_once(store: Store) -> None:
     for number, version in enumerate(versions):
         assert store.read(version=version).manifest.job_id == f"job-{number}"
     assert durable.entries(store.volume.tmp("iris")) == []
+
+
+def test_publishers_at_once_do_not_sign_for_the_same_number(store: Store) -> None:
+    def publish(number: int) -> int:
+        tries = 0
+
+        def count(_step: int, name: str) -> None:
+            nonlocal tries
+            tries += name == "rename"
+
+        with before_each_step(count):
+            store.publish(job_id=f"job-{number}")
+        return tries
+
+    assert in_processes(20, publish) == [1] * 20
+
+
+def test_a_reservation_is_passed_over_while_its_owner_lives_and_is_cleared_up_afterwards(store: Store) -> None:
+    store.volume.prepare("iris")
+    with numbering.reserved(store.volume, "iris") as first:
+        assert store.publish(job_id="job-1").version == first + 1
+        assert cleanup.clean(store.volume).removed == 0
+
+    def die() -> None:
+        with numbering.reserved(store.volume, "iris"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    run_and_die(die)
+    assert store.publish(job_id="job-2").version == first + 2
+    run_and_die(die)
+    assert durable.entries(store.volume.tmp("iris")) == ["number-00000004"]
+    assert cleanup.clean(store.volume).removed == 1
+    assert durable.entries(store.volume.tmp("iris")) == []
+
+
+def test_a_number_that_was_taken_while_it_was_being_reserved_is_passed_over(store: Store) -> None:
+    store.volume.prepare("iris")
+
+    def be_faster(_number: int, name: str) -> None:
+        if name == "symlink" and not store.volume.numbers("iris"):
+            (store.volume.version("iris", 1)).mkdir()
+
+    with before_each_step(be_faster), numbering.reserved(store.volume, "iris") as number:
+        assert number == 2
+
+
+def test_a_reservation_whose_repeated_request_failed_counts_as_made(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    symlink = os.symlink
+
+    def twice(source: str, target: Path) -> None:
+        symlink(source, target)
+        symlink(source, target)
+
+    monkeypatch.setattr(os, "symlink", twice)
+
+    assert store.publish().version == 1
+
+
+def test_a_volume_without_symbolic_links_needs_no_reservation(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_source: str, _target: Path) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "symlink", refuse)
+
+    assert [store.publish(job_id=f"job-{number}").version for number in range(2)] == [1, 2]
 
 
 def test_a_file_in_the_place_of_the_next_version_is_stepped_over(store: Store) -> None:
@@ -120,7 +188,7 @@ def test_a_link_whose_repeated_request_failed_counts_as_made(store: Store, monke
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_volume_is_said_at_every_step_and_nothing_partial_stays(store: Store, code: int) -> None:
     store.publish(job_id="other")
-    step, names_seen = 0, ("open", "write", "fsync", "link", "mkdir", "rename")
+    step, names_seen = 0, ("open", "write", "fsync", "link", "symlink", "mkdir", "rename")
     while True:
         step += 1
         job_id = f"job-{step}"
