@@ -9,7 +9,7 @@ PACKAGES := api deploy model_store predictor tables trainer warren wire
 CODE := $(PACKAGES) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs rabbitmqctl dead-letters key test test-quick test-large fuzz test-compose compose-roll faults chaos soak coverage lint format types docs check protos lock hooks clean bench protocols-bench workers-bench loadtest loadtest-ui mixed capacity bulk large-file
+.PHONY: help up down status logs rabbitmqctl dead-letters key test test-quick test-large fuzz test-compose compose-roll faults chaos soak coverage lint format types docs check protos lock audit hooks clean bench protocols-bench workers-bench loadtest loadtest-ui mixed capacity bulk large-file
 
 help: ## list what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -161,6 +161,10 @@ protos: ## compile the messages of the gRPC protocol
 lock: ## resolve the dependencies into requirements/ with versions and hashes
 	@deploy/bootstrap dev
 	deploy/lock
+
+audit: ## ask PyPI which pinned packages have known vulnerabilities; `make audit args='--service osv'` asks OSV
+	@deploy/bootstrap dev
+	$(PYTHON) -m deploy.audit $(args)
 
 hooks: ## run the checks before every commit
 	@deploy/bootstrap dev
