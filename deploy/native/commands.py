@@ -204,7 +204,8 @@ def _welcome(layout: Layout, keys: str) -> str:
     if layout.tls.certificate_file is not None:
         name, alone = tls.name_and_standing(layout.tls.certificate_file)
         url = f"https://{name}:{layout.port}" if name else url
-        trusting = f"  export SSL_CERT_FILE={layout.tls.certificate_file}\n" if alone else ""
+        file = layout.tls.certificate_file
+        trusting = f"  export CURL_CA_BUNDLE={file} SSL_CERT_FILE={file}\n" if alone else ""
     required = keys == "required"
     with_key = ' -H "Authorization: Bearer $KEY"' if required else ""
     first = "  KEY=$(make -s key args='create --owner you --scope admin')\n" if required else ""

@@ -121,7 +121,7 @@ def test_the_welcome_names_the_host_of_the_certificate_and_how_to_trust_it(tmp_p
     certificate, key = certificates.make(tmp_path, "*.example.org", "models.example.org")
     welcome = commands._welcome(a_layout(tmp_path, certificate, key), "off")
     assert "https://models.example.org:8522/predict" in welcome
-    assert f"export SSL_CERT_FILE={certificate}" in welcome
+    assert f"export CURL_CA_BUNDLE={certificate} SSL_CERT_FILE={certificate}" in welcome
     assert "http://" not in welcome
 
 
