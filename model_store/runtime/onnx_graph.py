@@ -37,6 +37,8 @@ def _session(data: bytes) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Else a file that begins as onnxruntime's own format is read as that, and the scan has seen another file.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     # Its own lines on standard error would break our logs; what went wrong is in the exception.
     options.log_severity_level = _FATAL_ONLY
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

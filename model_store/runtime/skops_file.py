@@ -58,7 +58,11 @@ def load(data: bytes) -> PipelineRuntime:
 
     try:
         pipeline = skops.io.loads(data, trusted=sorted(trusted.TYPES))
+        if not hasattr(pipeline, "predict"):
+            raise errors.Corrupt("the skops file holds nothing that predicts")
+        node_bounds.check(pipeline)
+        return PipelineRuntime(pipeline, len(data))
+    except (errors.StoreError, MemoryError):
+        raise
     except Exception as error:  # a file that passed the checks and is still none can fail anywhere
         raise errors.Corrupt("the skops file cannot be loaded") from error
-    node_bounds.check(pipeline)
-    return PipelineRuntime(pipeline, len(data))

@@ -188,12 +188,38 @@ def test_what_is_no_archive_is_corrupt() -> None:
             skops_file.load(data)
 
 
+def _listed_often(data: bytes) -> bytes:
+    """Each entry is in the directory a hundred times, all at one place."""
+    made = io.BytesIO(data)
+    with zipfile.ZipFile(made, "a") as archived:
+        archived.writestr("one-more", b"")
+        archived.filelist *= 100
+    return made.getvalue()
+
+
+def test_an_entry_with_a_password_is_refused() -> None:
+    data = bytearray(_stored(LogisticRegression()))
+    for begin, flags in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        data[data.find(begin) + flags] |= 1
+    with pytest.raises(errors.Corrupt, match="cannot be read"):
+        archive.check(bytes(data))
+
+
+def test_an_object_in_two_places_is_loaded() -> None:
+    shared = SimpleImputer().fit(NUMBERS)
+    model = Pipeline([("one", shared), ("two", shared), ("model", Ridge().fit(NUMBERS, CLASSES))])
+    served = skops_file.load(skops.io.dumps(model))
+    assert served.predict(NUMBERS, no_texts(80)).labels.tolist() == model.predict(NUMBERS).tolist()
+
+
 def test_bombs_are_refused_by_the_directory_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def bomb(content: dict[str, bytes]) -> None:
         content["bomb"] = b"\0" * 1_000_000
 
     with pytest.raises(errors.Corrupt, match="unpacks"):
         archive.check(_rewritten(_stored(LogisticRegression()), bomb, packed=True))
+    with pytest.raises(errors.Corrupt, match="unpacks"):
+        archive.check(_listed_often(_stored(LogisticRegression())))
     monkeypatch.setattr(archive, "MAX_TOTAL_BYTES", 1_000)
     with pytest.raises(errors.TooLarge, match="unpacked"):
         archive.check(_stored(LogisticRegression()))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from model_store import errors, runtime
-from model_store.runtime import samples
+from model_store.runtime import outputs, samples
 from model_store.runtime.onnx_graph import OnnxRuntime
 from tests.unit.model_store import graphs
 from tests.unit.model_store.graphs import no_texts
@@ -47,6 +47,22 @@ def test_a_missing_number_is_kept_as_null_and_a_row_without_a_finite_answer_is_n
     assert json.loads(stored)["numbers"] == [[None, 1.0]]
     only = samples.record(_regressor(), np.array([[1.0, 2.0], [np.nan, 1.0]]), no_texts(2))
     assert json.loads(only)["labels"] == [3.0]
+
+
+class Crowded(outputs.Runtime):
+    """A sound version where no memory is left."""
+
+    def predict(self, numbers: outputs.Numbers, texts: outputs.Texts, probabilities: bool = False) -> outputs.Output:
+        raise MemoryError
+
+    def close(self) -> None:
+        """It holds nothing."""
+
+
+def test_a_version_that_memory_is_missing_for_is_not_called_corrupt() -> None:
+    stored = samples.record(_regressor(), ROWS, no_texts(50))
+    with pytest.raises(MemoryError):
+        samples.replay(Crowded(), stored)
 
 
 def test_no_samples_pass() -> None:
