@@ -19,8 +19,8 @@ FORBIDDEN = (
 )
 """Events of the interpreter: a pickle that names something, a program that is started, a way out."""
 
-LOADERS = ("joblib", "cloudpickle", "dill", "shelve")
-"""Libraries that read pickles. scikit-learn imports joblib itself, so they may come with it and only with it."""
+LOADERS = ("joblib", "cloudpickle", "dill")
+"""Libraries that read pickles. scikit-learn imports joblib itself, so it may come with that and only with that."""
 
 
 def watch(*, loaders: bool) -> list[str]:

@@ -1,6 +1,5 @@
 import io
 import json
-import sys
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -83,14 +82,6 @@ def test_a_number_beyond_the_estimators_range_is_refused_and_a_closed_version_to
     served.close()
     with pytest.raises(runtime.CannotPredict):
         served.predict(NUMBERS, no_texts(80))
-
-
-def test_loading_reaches_for_no_pickle() -> None:
-    data = _stored(RandomForestClassifier(5))
-    found: list[Any] = []
-    sys.addaudithook(lambda event, args: found.append(args) if event == "pickle.find_class" else None)
-    skops_file.load(data).predict(NUMBERS, no_texts(80))
-    assert not found
 
 
 def test_a_version_without_its_file_is_corrupt() -> None:

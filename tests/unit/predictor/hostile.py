@@ -84,7 +84,7 @@ def array(kind: str = "ndarray") -> Json:
 def header(kind: str, *shape: int) -> bytes:
     """A .npy file that promises an array and ends there."""
     written = io.BytesIO()
-    np.lib.format.write_array_header_1_0(written, {"shape": shape, "fortran_order": False, "descr": kind})  # type: ignore[no-untyped-call]
+    np.lib.format.write_array_header_1_0(written, {"shape": shape, "fortran_order": False, "descr": kind})
     return written.getvalue()
 
 
