@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 
 from tests.faults import soak, usage
+from tests.faults.stage import PROCESSES
 from tests.faults.usage import Sample, Usage
 
 
@@ -58,6 +59,6 @@ def test_nobody_is_ended_after_the_thirteenth_minute_of_an_hour_and_everybody_be
     drawn = soak.faults(random.Random(7))
     for _ in range(2):
         minutes = [next(drawn) for _ in range(60)]
-        assert sorted(one.ends for one in minutes[:13]) == sorted([*soak.PROCESSES, *soak.PROCESSES, "broker"])
+        assert sorted(one.ends for one in minutes[:13]) == sorted([*PROCESSES, *PROCESSES, "broker"])
         assert not [one.ends for one in minutes[13:] if one.ends]
         assert {*minutes[13:]} == {*soak.FAULTS}

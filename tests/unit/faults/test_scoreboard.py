@@ -1,0 +1,106 @@
+"""What rounds found is kept, judged and written into the page as it was."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults import results
+from tests.faults.account import Account, Outcome
+from tests.faults.scenarios import SCENARIOS
+from tests.faults.scenarios.playing import Play, Scenario, run
+
+
+def played(play: Callable[[Play], None]) -> results.Round:
+    stage: Any = None
+    return run(Scenario("F99", "holds", "all", play, faults=None, chaos=(1, 1)), stage, 1, seed=7)
+
+
+def test_a_defect_leaves_no_kind_of_trial_without_a_failure() -> None:
+    def breaks(play: Play) -> None:
+        play.round.count("kills", 300)
+        play.round.count("jobs", 900, 2)
+        play.defect("something else")
+
+    def falls_over(play: Play) -> None:
+        play.round.count("kills", 300)
+        raise RuntimeError("the harness")
+
+    assert played(breaks).failures == {"kills": 1, "jobs": 2}
+    assert played(falls_over).failures == {"kills": 1}
+    assert played(lambda play: play.round.count("kills", 300)).failures == {"kills": 0}
+
+
+def test_a_job_that_ends_late_is_slow_and_one_without_end_a_defect() -> None:
+    def late(play: Play) -> None:
+        account = Account(play.stage, accepted={"k": "a"}, accepted_at={"a": 0.0})
+        account.told = {"a": {"ended_at": "1970-01-01T00:00:31Z"}}
+        play.judge_jobs(account, Outcome([], [], [], [], [], [], []), [])
+
+    done = played(late)
+    assert (done.defects, done.slow) == ([], ["a job ended 31 s after the last fault"])
+    assert done.figures == {"slowest_end_s": 31.0}
+
+
+def test_the_rule_of_three() -> None:
+    assert results.upper_bound(300, 0) == pytest.approx(0.01)
+    assert results.upper_bound(0, 0) == 1.0
+    assert results.upper_bound(100, 5) > 0.05
+
+
+def test_results_outlive_the_run_and_fill_their_place_in_the_page(tmp_path: Path) -> None:
+    kept = results.Results("chaos", tmp_path)
+    first = results.Round("F99", trials={"kills": 100}, failures={"kills": 0})
+    kept.add(first)
+    kept.add(results.Round("F98", defects=["a | b"]))
+    assert results.Results("chaos", tmp_path).rounds()[0] == first
+    board = results.table(kept.rounds(), [("F99", "holds", "all"), ("F98", "breaks", "none")])
+    assert "| F99 | holds (target: all) | 100 kills | held; failed: 0 kills | 3.00% of kills |" in board
+    assert "**failed**: a / b" in board
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- chaos: generated -->\nold\n<!-- chaos: end -->\nafter\n")
+    results.write_page("chaos", board, page)
+    assert page.read_text() == f"before\n<!-- chaos: generated -->\n{board}\n<!-- chaos: end -->\nafter\n"
+    assert results.read_page("chaos", page) == board
+    other = results.table([results.Round("F98", slow=["late"])], [("F99", "", ""), ("F98", "", "")], board)
+    assert other.splitlines()[2] == board.splitlines()[2], "who was not played keeps the old row"
+    assert "held, but slow: late" in other.splitlines()[3]
+    kept.forget(["F99"])
+    assert [one.scenario for one in kept.rounds()] == ["F98"]
+
+
+def test_rounds_say_which_code_they_ran_on_and_old_ones_nothing(tmp_path: Path) -> None:
+    kept = results.Results("chaos", tmp_path)
+    kept.file.write_text('{"scenario": "F99", "at": "2026-11-27 01:00"}\n')
+    kept.add(results.Round("F99", at="2026-11-28 12:00", commit="abc1234"))
+    kept.add(results.Round("F99", at="2026-11-28 12:01", commit="def5678+"))
+    assert [one.commit for one in kept.rounds()] == ["", "abc1234", "def5678+"]
+    described = [("F99", "holds", "all")]
+    assert results.table(kept.rounds(), described).endswith("| 2026-11-28 12:01, abc1234, def5678+ |")
+    assert results.table(kept.rounds()[:1], described).endswith("| 2026-11-27 01:00 |")
+
+
+def test_the_commit_is_that_of_the_checkout() -> None:
+    assert re.fullmatch(r"([0-9a-f]{7,}\+?)?", results.commit())
+    assert bool(results.commit()) == Path(".git").exists()
+
+
+def test_of_what_should_be_much_the_board_shows_the_least() -> None:
+    rounds = [results.Round("F99", figures={"least_open": least, "slowest_s": least}) for least in (5.0, 3.0, 4.0)]
+    assert "| least_open 3, slowest_s 5 |" in results.table(rounds, [("F99", "holds", "all")])
+
+
+def test_the_page_names_only_tests_that_are_there() -> None:
+    page = Path("docs/reliability.md").read_text()
+    code = "\n".join(file.read_text() for file in Path("tests").rglob("test_*.py"))
+    named = re.findall(r"`(test_\w+)`", page)
+    assert len(named) > 30
+    assert not [name for name in named if f"def {name}(" not in code]
+    assert not [file for file in re.findall(r"`(tests/\S+?)`", page) if not Path(file).exists()]
+
+
+def test_every_scenario_is_named_in_the_page() -> None:
+    named = {*re.findall(r"[FS]\d\d", Path("docs/reliability.md").read_text())}
+    assert not {name.split()[0] for name in SCENARIOS} - named
