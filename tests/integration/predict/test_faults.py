@@ -67,6 +67,18 @@ async def timed(task: Any) -> tuple[httpx.Response, float]:
     return answer, time.monotonic() - started_at
 
 
+async def first_refusal(replica: Replica) -> tuple[httpx.Response, float]:
+    """Ask until a prediction is refused; that answer alone, and how long it alone took."""
+    asked: list[tuple[httpx.Response, float]] = []
+
+    async def refused() -> bool:
+        asked.append(await timed(replica.predict([[1]])))
+        return asked[-1][0].status_code != 200
+
+    await until(refused, "a prediction is refused")
+    return asked[-1]
+
+
 async def test_without_a_predictor_the_answer_is_503_within_a_second(open_replica: OpenReplica) -> None:
     """Nobody consumes the queue; the broker would keep the message until its expiration."""
     async with open_replica() as replica:
@@ -275,11 +287,18 @@ async def test_a_restarted_broker_costs_503s_and_nothing_else(
 async def test_a_broker_alarm_is_answered_with_503_within_a_second(
     open_replica: OpenReplica, predictor: ScriptedPredictor, rabbitmq: Rabbit
 ) -> None:
-    """Out of memory, the broker stops reading from whoever publishes; nothing would be confirmed."""
+    """Out of memory, the broker stops reading from whoever publishes; nothing would be confirmed.
+
+    A machine that is busy with other tests may hold up any single request, so of three alarms the one that was answered
+    first counts: a request that waits for anything but the machine does so in each of them.
+    """
+    refused_s = []
     async with open_replica(deadline_ms=10_000) as replica:
-        assert (await replica.predict([[1]])).status_code == 200
-        with rabbitmq.alarm():
-            answer, answer_s = await timed(refused_with(replica, "broker_unavailable"))
         await answering_again(replica)
-    assert answer.status_code == 503
-    assert answer_s < 3.0
+        for _ in range(3):
+            with rabbitmq.alarm():
+                answer, answer_s = await first_refusal(replica)
+            assert (answer.status_code, answer.json()["code"]) == (503, "broker_unavailable")
+            refused_s.append(answer_s)
+            await answering_again(replica)
+    assert min(refused_s) < 1.0, refused_s
