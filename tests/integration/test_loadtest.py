@@ -10,10 +10,10 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -27,12 +27,13 @@ class Answers(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     wrong = False
+    job_status = "succeeded"
 
     def do_GET(self) -> None:
         if self.path == "/models":
             return self._say(200, {"models": [{"model": model.name} for model in MODELS]})
         if self.path.startswith("/jobs"):
-            return self._say(200, {"status": "succeeded"})
+            return self._say(200, {"status": self.job_status})
         return self._say(200, {"versions": [{"version": 1}]})
 
     def do_PUT(self) -> None:
@@ -64,13 +65,18 @@ class Answers(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class Serve(Protocol):
+    """Starts a server that answers so; gives its address."""
+
+    def __call__(self, *, wrong: bool = False, job_status: str = "succeeded") -> str: ...
+
+
 @pytest.fixture
-def serve() -> Iterator[Callable[[bool], str]]:
-    """Starts a server that answers rightly or wrongly; gives its address."""
+def serve() -> Iterator[Serve]:
     servers: list[ThreadingHTTPServer] = []
 
-    def start(wrong: bool) -> str:
-        handler = type("Handler", (Answers,), {"wrong": wrong})
+    def start(*, wrong: bool = False, job_status: str = "succeeded") -> str:
+        handler = type("Handler", (Answers,), {"wrong": wrong, "job_status": job_status})
         servers.append(ThreadingHTTPServer(("127.0.0.1", 0), handler))
         threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
         return f"http://127.0.0.1:{servers[-1].server_port}"
@@ -94,34 +100,45 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, said
 
 
-def test_a_run_of_right_answers_passes_and_leaves_a_report(serve: Callable[[bool], str], tmp_path: Path) -> None:
+def test_a_run_of_right_answers_passes_and_leaves_a_report(serve: Serve, tmp_path: Path) -> None:
     report = tmp_path / "report.html"
-    address = serve(False)
+    address = serve()
     status, said = ended(locust("--headless", "--host", address, "--max-p99-ms", "60000", "--html", str(report)))
     assert status == 0, said
     assert "POST /predict load-iris x1" in report.read_text()
 
 
-def test_wrong_answers_fail_the_run_though_their_status_is_200(serve: Callable[[bool], str]) -> None:
-    status, said = ended(locust("--headless", "--host", serve(True), "--max-p99-ms", "60000"))
+def test_wrong_answers_fail_the_run_though_their_status_is_200(serve: Serve) -> None:
+    status, said = ended(locust("--headless", "--host", serve(wrong=True), "--max-p99-ms", "60000"))
     assert status == 1, said
     assert "the label is not the most probable class" in said
     assert "requests failed" in said
 
 
-def test_late_answers_fail_the_run(serve: Callable[[bool], str]) -> None:
-    status, said = ended(locust("--headless", "--host", serve(False), "--max-p99-ms", "0.001"))
+def test_late_answers_fail_the_run(serve: Serve) -> None:
+    status, said = ended(locust("--headless", "--host", serve(), "--max-p99-ms", "0.001"))
     assert status == 1, said
     assert "p99" in said
 
 
-def test_two_processes_share_the_load_and_the_first_one_judges(serve: Callable[[bool], str]) -> None:
+@pytest.mark.parametrize(
+    ("job_status", "said"), [("cancelled", "the job is cancelled"), ("running", "the job is running after 0.1 s")]
+)
+def test_a_training_that_does_not_succeed_in_time_fails_the_run(serve: Serve, job_status: str, said: str) -> None:
+    address = serve(job_status=job_status)
+    status, output = ended(locust("--headless", "--host", address, "--max-p99-ms", "60000", "--max-job-s", "0.1"))
+    assert status == 1, output
+    assert said in output
+
+
+def test_two_processes_share_the_load_and_the_first_one_judges(serve: Serve) -> None:
     port = str(Ports.free().amqp)
     # Longer than the others: the second process, and its clients, have to be there before the end.
-    both = ("--host", serve(True), "--scale", "0.2")
+    both = ("--host", serve(wrong=True), "--scale", "0.2")
     master = locust("--headless", "--master", "--expect-workers", "1", "--master-bind-port", port, *both)
     worker = locust("--worker", "--master-port", port, *both)
     status, said = ended(master)
-    ended(worker)
+    worker_status, worker_said = ended(worker)
     assert status == 1, said
     assert "requests failed" in said
+    assert worker_status == 0, worker_said
