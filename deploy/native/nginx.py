@@ -26,7 +26,9 @@ TLS_TEMPLATE = CHECKOUT / "nginx" / "tls.conf"
 """The part of it that says how TLS is spoken."""
 
 _OPEN = re.compile(r"\$\{([A-Z_]+)\}")
-_MAX_WORKERS = 2
+# One for each core of the machines that docs/capacity.md plans with. Measured were two cores and two workers only; each
+# worker keeps up to 64 connections to the replicas.
+_MAX_WORKERS = 8
 FEW = 100 if (os.cpu_count() or 1) <= 2 else 10
 """Below this many connections all predictions go to one replica (docs/decisions/0028).
 

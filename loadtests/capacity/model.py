@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -75,15 +75,26 @@ class Queue:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a rate needs; ``use`` says how full the four things are that can saturate, as shares."""
+class Processes:
+    """What computes at a rate, nothing busier than TARGET: whole processes, and shares of cores."""
 
-    rate: int
-    batch: float
     replicas: int
     predictors: int
     nginx_cores: float
     broker_cores: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a rate needs; ``use`` says how full the four things are that more processes don't widen, as shares.
+
+    ``unbatched`` is what computes where every request is a message, ``shards_without_batches`` the queues then.
+    """
+
+    rate: int
+    batch: float
+    needed: Processes
+    unbatched: Processes
     messages_per_s: float
     client_mbit_s: float
     broker_mbit_s: float
@@ -94,7 +105,7 @@ class Plan:
 
     @property
     def first(self) -> str:
-        """What saturates first when the rate grows from here."""
+        """What saturates first of them when the rate grows from here."""
         return max(self.use, key=lambda name: self.use[name])
 
 
@@ -145,37 +156,45 @@ def plan(
     ``trip_s``: a message's way there and back, in seconds; what arrives meanwhile shares the next
     one. ``bytes_client`` and ``bytes_broker``: larger direction of a request's bytes on either side.
     """
-    replicas, batch = 2, 1.0
-    for _ in range(50):
-        batch = max(1.0, rate / replicas * trip_s)
-        needed = max(2, math.ceil(rate * costs["replicas"].at(batch) / 1e6 / TARGET))
-        if needed <= replicas:
-            break
-        replicas += 1 if needed < replicas * 1.1 else (needed - replicas + 1) // 2
-    predictors = max(2, math.ceil(rate * costs["predictors"].at(batch) / 1e6 / TARGET))
-    nginx_cores = rate * costs["nginx"].at(batch) / 1e6 / TARGET
-    broker_cores = rate * costs["broker"].at(batch) / 1e6 / TARGET
+    batch, needed = _batched(rate, costs, trip_s)
     messages = rate / batch
     client_mbit, broker_mbit = rate * bytes_client * 8e-6, rate * bytes_broker * 8e-6
-    machines = max(2, math.ceil((replicas + predictors + nginx_cores) / MACHINE_CORES))
+    cores = needed.replicas + needed.predictors + needed.nginx_cores
     use = {
         "queue": messages / queue.limit_per_s,
-        "broker": broker_cores * TARGET / MACHINE_CORES,
-        "connection": messages / replicas / queue.connection_per_s,
+        "broker": needed.broker_cores * TARGET / MACHINE_CORES,
+        "connection": messages / needed.replicas / queue.connection_per_s,
         "network": max(client_mbit, broker_mbit) / NIC_MBIT_S,
     }
     return Plan(
         rate,
         batch,
-        replicas,
-        predictors,
-        nginx_cores,
-        broker_cores,
+        needed,
+        processes(rate, costs, 1.0),
         messages,
         client_mbit,
         broker_mbit,
-        machines,
-        max(1, math.ceil(broker_cores / MACHINE_CORES)),
+        max(2, math.ceil(cores / MACHINE_CORES)),
+        max(1, math.ceil(needed.broker_cores / MACHINE_CORES)),
         math.ceil(rate / (TARGET * queue.limit_per_s)),
         use,
     )
+
+
+def processes(rate: int, costs: Mapping[str, Cost], batch: float) -> Processes:
+    """What ``rate`` requests a second need when ``batch`` of them share a message; at least two of each process."""
+    cores = {name: rate * cost.at(batch) / 1e6 / TARGET for name, cost in costs.items()}
+    replicas, predictors = (max(2, math.ceil(cores[name])) for name in ("replicas", "predictors"))
+    return Processes(replicas, predictors, cores["nginx"], cores["broker"])
+
+
+def _batched(rate: int, costs: Mapping[str, Cost], trip_s: float) -> tuple[float, Processes]:
+    """Requests in a message, and what computes: more replicas share fewer requests in each message."""
+    replicas = 2
+    for _ in range(50):
+        batch = max(1.0, rate / replicas * trip_s)
+        needed = processes(rate, costs, batch)
+        if needed.replicas <= replicas:
+            break
+        replicas += 1 if needed.replicas < replicas * 1.1 else (needed.replicas - replicas + 1) // 2
+    return batch, replace(needed, replicas=replicas)

@@ -64,8 +64,11 @@ def test_the_machine_s_cores_are_the_bound_until_a_replica_s_one_core_is() -> No
 @pytest.mark.parametrize("rate", [10, 1_000, 10_000, 100_000])
 def test_a_plan_keeps_everything_below_the_target(rate: int) -> None:
     plan = model.plan(rate, COSTS, 0.002, QUEUE, 500, 250)
-    assert plan.replicas * model.TARGET >= rate * COSTS["replicas"].at(plan.batch) / 1e6
-    assert plan.predictors * model.TARGET >= rate * COSTS["predictors"].at(plan.batch) / 1e6
+    for needed, batch in ((plan.needed, plan.batch), (plan.unbatched, 1.0)):
+        assert needed.replicas * model.TARGET >= rate * COSTS["replicas"].at(batch) / 1e6
+        assert needed.predictors * model.TARGET >= rate * COSTS["predictors"].at(batch) / 1e6
+        assert needed.broker_cores * model.TARGET == pytest.approx(rate * COSTS["broker"].at(batch) / 1e6)
+        assert min(needed.replicas, needed.predictors) >= 2
     assert plan.machines >= 2
     assert plan.messages_per_s == pytest.approx(rate / plan.batch)
     assert plan.client_mbit_s == pytest.approx(rate * 500 * 8 / 1e6)
@@ -88,6 +91,7 @@ def test_the_page_gets_its_tables_and_keeps_its_text(tmp_path: Path) -> None:
     assert text.endswith("after\n")
     assert "old" not in text
     assert "| 2 + 2 | 16 | 4,000 | 5,000 | -20% |" in text
+    assert "71 replicas, 71 predictors" in text
     page.write("again", file)
     assert file.read_text() == f"before\n{page.BEGIN}\nagain\n{page.END}after\n"
 
