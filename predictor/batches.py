@@ -33,6 +33,9 @@ QUICK_S: Final = 0.002
 QUICK_BYTES: Final = 65_536
 """Largest message done there: about what is decoded and answered in QUICK_S at the worst."""
 
+_LOOK_BYTES: Final = 4_096
+"""Bytes of a large message's rows that are looked at to see how close rows stand: counting all takes milliseconds."""
+
 _ANSWER_TOO_LARGE: Final = "The answer is too large for one message; ask for fewer rows at once."
 
 
@@ -46,15 +49,17 @@ class _Times(NamedTuple):
 class Batches:
     """Answers batches.
 
-    Of those on the handler threads one is computed at a time, while another may be waiting for its
-    version; quick ones are computed where they arrive, beside it (docs/decisions/0015).
+    Of those on the handler threads two are computed at a time, one of them of up to PART_ROWS rows and
+    one larger, so that a few rows never wait for many; others may be waiting for their version. Quick
+    ones are computed where they arrive, beside both (docs/decisions/0015).
     """
 
     def __init__(self, references: References, *, max_rows: int) -> None:
         """``max_rows`` bounds the rows of each request."""
         self._references = references
         self._max_rows = max_rows
-        self._computing = threading.Lock()
+        self._few = threading.Lock()
+        self._many = threading.Lock()
 
     def shortcut(self, request: Request) -> Handler | None:
         """Answer a batch where it arrived, when that takes less than QUICK_S: what sends the answers, or None.
@@ -87,7 +92,7 @@ class Batches:
         arrived_at = _arrived_at(request, header)
         deadline = request.deadline or Deadline(arrived_at + max(map(_remaining_s, header.items), default=0.0))
         version = self._references.resolve(header.model, header.version, header.alias, deadline)
-        with self._computing:
+        with self._many if _has_many_rows(request.body, header, blobs) else self._few:
             times = _Times(arrived_at, time.monotonic())
             outcomes = self._answer(version, header, blobs, times)
         _send(version, outcomes, times, request)
@@ -122,9 +127,22 @@ def _row_bound(body: bytes, header: frames.BatchHeader, blobs: Sequence[memoryvi
     """About how many rows a batch has, without decoding it."""
     if header.schema != frames.SCHEMA:
         return sum(map(encodings.row_bound, _asked(header.items, blobs)))
+    return max(1, _openings(body, len(body) - sum(map(len, blobs)), len(body)) - len(blobs))
+
+
+def _has_many_rows(body: bytes, header: frames.BatchHeader, blobs: Sequence[memoryview]) -> bool:
+    """Whether a batch has more than PART_ROWS rows, going by its beginning where it is large."""
     begin = len(body) - sum(map(len, blobs))
+    seen = begin + _LOOK_BYTES
+    if header.schema != frames.SCHEMA or len(body) <= seen:
+        return _row_bound(body, header, blobs) > inference.PART_ROWS
+    rows = _openings(body, begin, seen) * (len(body) - begin) / _LOOK_BYTES - len(blobs)
+    return rows > inference.PART_ROWS
+
+
+def _openings(body: bytes, begin: int, end: int) -> int:
     # A row opens with a bracket or a brace; so does each request's list of them.
-    return max(1, body.count(b"[", begin) + body.count(b"{", begin) - len(blobs))
+    return body.count(b"[", begin, end) + body.count(b"{", begin, end)
 
 
 def _send(version: LoadedVersion, outcomes: Sequence[Outcome], times: _Times, request: Request) -> None:

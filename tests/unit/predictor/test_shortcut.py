@@ -87,6 +87,33 @@ def test_many_rows_go_to_the_threads(batches: Batches, references: References) -
     assert batches.shortcut(request(b"[" + b",".join([b"[1,2]"] * 9) + b"]")) is not None
 
 
+@pytest.mark.parametrize(
+    ("blobs", "many"),
+    [
+        ([b"[[1,2]]"], False),
+        ([b"[" + b",".join([b"[1]"] * 1_000) + b"]"], False),
+        ([b"[" + b",".join([b"[1]"] * 1_001) + b"]"], True),
+        ([b"[" + b",".join([b'{"a":1.25,"b":-17.5}'] * 1_200) + b"]"], True),
+        ([b"[[" + b",".join([b"1.25"] * 90_000) + b"]]"], False),
+        ([b'[["' + b" " * 5_000 + b'"]]'] * 100, False),
+        ([b"[[" + b"1.25," * 40 + b"1]]"] * 900, False),
+        ([b"[" + b",".join([b"[1,2]"] * 100) + b"]"] * 12, True),
+    ],
+)
+def test_a_batch_of_many_rows_is_told_from_one_of_many_bytes(blobs: list[bytes], many: bool) -> None:
+    header = frames.BatchHeader("m", tuple(frames.BatchItem(len(blob), 1_000) for blob in blobs))
+    body = frames.encode(header, blobs)
+    assert batching._has_many_rows(body, *frames.decode_batch(body)) is many
+
+
+def test_a_tensor_of_many_rows_is_told_by_its_shape() -> None:
+    for rows, many in ((1_000, False), (1_001, True)):
+        tensor = frames.Tensor("a", "FP64", (rows, 1), rows * 8)
+        items = (frames.BatchItem(rows * 8, 1_000, encoding="tensors", tensors=(tensor,)),)
+        body = frames.encode(frames.BatchHeader("m", items, schema=frames.SCHEMA_ENCODINGS), [bytes(rows * 8)])
+        assert batching._has_many_rows(body, *frames.decode_batch(body)) is many
+
+
 def test_what_is_not_as_usual_goes_to_the_threads(batches: Batches) -> None:
     assert batches.shortcut(request(b"[[1]]")) is None
     assert batches.shortcut(request(b'[["1",2]]')) is None
