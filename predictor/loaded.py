@@ -34,9 +34,9 @@ WARM_ROWS: Final = (1, 2, 16, 256)
 class LoadedVersion:
     """A version that is ready.
 
-    ``classes`` maps a class index to its JSON text (None for a regression); ``size_bytes`` is what
-    counts against the memory bound; ``pace`` says how long its batches take, measured at loading
-    and with every batch.
+    ``classes`` maps a class index to its JSON text (None for a regression); ``size_bytes`` is its
+    served file's, from which the registry reckons its memory; ``pace`` says how long its batches take,
+    measured at loading and with every batch.
     """
 
     model: str

@@ -30,7 +30,7 @@ evictions = telemetry.counter(
 """Least recently used first."""
 loaded_versions = telemetry.gauge("loaded_versions", "Versions in memory")
 """How many versions are held."""
-loaded_bytes = telemetry.gauge("loaded_bytes", "Bytes of the loaded versions: artefacts, and half a MiB for each")
+loaded_bytes = telemetry.gauge("loaded_bytes", "Bytes that the loaded versions are reckoned to take")
 """What counts against ``predict.memory_bytes``."""
 corrupt_versions = telemetry.gauge(
     "corrupt_versions", "Alarm: versions that failed verification and have not recovered"

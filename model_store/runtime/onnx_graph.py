@@ -41,7 +41,10 @@ def _session(data: bytes) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.load_model_format", "ONNX")
     # Its own lines on standard error would break our logs; what went wrong is in the exception.
     options.log_severity_level = _FATAL_ONLY
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    # It would hold the file for as long as it lives, to begin again with other providers.
+    session._model_bytes = None
+    return session
 
 
 class OnnxRuntime(outputs.Runtime):

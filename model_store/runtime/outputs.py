@@ -39,7 +39,7 @@ class Output(NamedTuple):
 class Runtime(ABC):
     """A version in memory, ready to predict. Safe to call from several threads at once.
 
-    ``size_bytes`` is the size of the artefact's served file: what a memory bound counts.
+    ``size_bytes`` is the size of the artefact's served file: what a memory bound is reckoned from.
     """
 
     kind: ClassVar[Literal["onnx", "skops"]]

@@ -26,6 +26,14 @@ def test_a_regression_gives_one_number_per_row() -> None:
     assert output.probabilities is None
 
 
+def test_a_graph_in_memory_does_not_hold_its_file() -> None:
+    data = graphs.sum_model().SerializeToString()
+    before = sys.getrefcount(data)
+    served = OnnxRuntime(data)
+    assert sys.getrefcount(data) == before
+    assert served.predict(np.array([[1.0, 2.0]]), no_texts(1)).labels.tolist() == [3.0]
+
+
 def test_a_classification_gives_class_indices_and_probabilities_only_when_asked() -> None:
     served = OnnxRuntime(graphs.larger_column_model().SerializeToString())
     rows = np.array([[0.25, 0.75], [0.5, 0.5]])

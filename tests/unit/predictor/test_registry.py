@@ -20,13 +20,17 @@ from wire import errors
 from wire.deadlines import Deadline
 
 
+def cost_bytes(graph: bytes) -> int:
+    return int(len(graph) * registering.BYTES_IN_MEMORY["onnx"]) + registering.VERSION_BYTES
+
+
 def test_a_version_is_loaded_once_and_kept(shelf: Shelf, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf.publish(regression())
     loads = count_loads(monkeypatch)
     assert registry.get("m", 1, soon()) is registry.get("m", 1, soon())
     assert loads == [1]
     assert metrics.loaded_versions._value.get() == 1
-    assert metrics.loaded_bytes._value.get() == len(regression()) + registering.VERSION_BYTES
+    assert metrics.loaded_bytes._value.get() == cost_bytes(regression())
 
 
 def test_many_who_ask_at_once_share_one_load(shelf: Shelf, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,10 +154,10 @@ def test_remembered_failures_are_bounded(shelf: Shelf, registry: Registry, monke
 
 
 def test_the_least_recently_used_version_goes_when_memory_ends(shelf: Shelf) -> None:
-    graph = classifier(padding=8_000)
+    graph = classifier(padding=800_000)
     for _ in range(3):
         shelf.publish(graph, classes=[0, 1])
-    small = Registry(shelf.volume, shelf.verifier, int((len(graph) + registering.VERSION_BYTES) * 2.5))
+    small = Registry(shelf.volume, shelf.verifier, int(cost_bytes(graph) * 2.5))
     first = small.get("m", 1, soon())
     small.get("m", 2, soon())
     small.get("m", 1, soon())
