@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from itertools import compress
 from typing import Final, NamedTuple
 
+from model_store.runtime import PART_ROWS
 from predictor import encodings, inference, metrics
 from predictor.encodings import Answer, Asked
 from predictor.inference import Outcome
@@ -135,9 +136,9 @@ def _has_many_rows(body: bytes, header: frames.BatchHeader, blobs: Sequence[memo
     begin = len(body) - sum(map(len, blobs))
     seen = begin + _LOOK_BYTES
     if header.schema != frames.SCHEMA or len(body) <= seen:
-        return _row_bound(body, header, blobs) > inference.PART_ROWS
+        return _row_bound(body, header, blobs) > PART_ROWS
     rows = _openings(body, begin, seen) * (len(body) - begin) / _LOOK_BYTES - len(blobs)
-    return rows > inference.PART_ROWS
+    return rows > PART_ROWS
 
 
 def _openings(body: bytes, begin: int, end: int) -> int:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from model_store.runtime import CannotPredict, Output
+from model_store.runtime import PART_ROWS, CannotPredict, Output
 from predictor import answers, encodings, inference, metrics
 from predictor.encodings import Asked
 from predictor.inference import Outcome
@@ -98,7 +98,7 @@ class Bulk:
         """How many rows take about a slice: what is known of the version's pace says it."""
         if version.runtime.kind != "onnx":
             return FIXED_ROWS
-        rows = min(left, inference.PART_ROWS)
+        rows = min(left, PART_ROWS)
         while rows > _LEAST_ROWS and version.pace.estimate_s(rows) > self._slice_s:
             rows //= 2
         return rows

@@ -8,11 +8,10 @@ Requests as they usually are share one decoding and one encoding too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 
-from model_store.runtime import CannotPredict, Output
+from model_store.runtime import PART_ROWS, CannotPredict, Output
 from predictor import answers, encodings
 from predictor.encodings import Answer, Asked
 from predictor.loaded import LoadedVersion
@@ -23,11 +22,6 @@ from wire import errors
 
 Outcome = Answer | errors.WarrenError
 """How one request ended."""
-
-
-PART_ROWS: Final = 1_000
-"""Rows of one call of a graph: up to there publishing has tried, on a sample of sizes (next to powers of two, the
-largest, others while time lasts; ``batch_sizes`` in the manifest), that a row's answer is the same in a batch."""
 
 
 def compute(version: LoadedVersion, asked: Sequence[Asked], *, max_rows: int) -> list[Outcome]:

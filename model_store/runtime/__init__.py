@@ -11,9 +11,9 @@ from __future__ import annotations
 from model_store import errors
 from model_store.reading import Artefact
 from model_store.runtime import onnx_graph, samples, skops_file
-from model_store.runtime.outputs import CannotPredict, Output, Runtime
+from model_store.runtime.outputs import PART_ROWS, CannotPredict, Output, Runtime
 
-__all__ = ["CannotPredict", "Output", "Runtime", "check_samples", "load"]
+__all__ = ["PART_ROWS", "CannotPredict", "Output", "Runtime", "check_samples", "load"]
 
 
 def load(artefact: Artefact) -> Runtime:

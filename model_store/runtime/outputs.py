@@ -6,7 +6,7 @@ Stands between the predictor's decoded rows and the two runtimes (``onnx_graph``
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,11 @@ Numbers = NDArray[np.float64]
 
 Texts = NDArray[Any]
 """Rows of text columns, objects (str) of shape (rows, columns), ``""`` where a cell is missing."""
+
+
+PART_ROWS: Final = 1_000
+"""Rows of one call of a graph: up to there publishing has tried, on a sample of sizes (next to powers of two, the
+largest, others while time lasts; ``batch_sizes`` in the manifest), that a row's answer is the same in a batch."""
 
 
 class CannotPredict(errors.StoreError):

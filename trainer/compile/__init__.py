@@ -150,18 +150,21 @@ def _attempt(
 
 def _speeds(graph: Runtime, native: Runtime, rows: Rows, limits: Limits) -> dict[str, Any]:
     ours, theirs = speed.measure(graph, rows, limits.measure_s), speed.measure(native, rows, limits.measure_s)
-    named = {"onnx": _by_rows(ours), "skops": _by_rows(theirs)}
-    return {"microseconds_by_rows": named, "ratio": round(speed.ratio(ours, theirs), 2), "rule": speed.RULE}
+    ratio = round(speed.ratio(ours.speed, theirs.speed), 2)
+    return {**_described({"onnx": ours, "skops": theirs}), "ratio": ratio, "rule": speed.RULE}
 
 
-def _by_rows(measured: speed.Speed) -> dict[str, float]:
-    return {str(size): time_us for size, time_us in measured.items()}
+def _described(measured: dict[str, speed.Measured]) -> dict[str, Any]:
+    """The figures by runtime and rows, and which of them were reckoned and not measured, if any."""
+    named = {kind: {str(size): time_us for size, time_us in one.speed.items()} for kind, one in measured.items()}
+    reckoned = {kind: list(one.reckoned) for kind, one in measured.items() if one.reckoned}
+    return {"microseconds_by_rows": named} | ({"reckoned_rows": reckoned} if reckoned else {})
 
 
 def _native_speed(native: Runtime, rows: Rows, limits: Limits) -> dict[str, Any]:
     """There is no choice, but who reads the manifest wants to know what a call costs."""
     try:
-        return {"microseconds_by_rows": {"skops": _by_rows(speed.measure(native, rows, limits.measure_s))}}
+        return _described({"skops": speed.measure(native, rows, limits.measure_s)})
     except Exception as error:  # an estimator may need more memory for 10,000 rows than there is
         return {"outcome": _sentence(error)}
 

@@ -102,6 +102,17 @@ def test_what_does_not_compile_is_served_by_scikit_learn_with_the_reason() -> No
     assert all(attempt["outcome"] != "proven" for attempt in compiled.report["attempts"])
 
 
+def test_a_figure_that_was_reckoned_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = {1: 1.0, 100: 30_000.0, 10_000: 3_000_000.0}
+
+    def measured(runtime: Any, *_: Any) -> speed.Measured:
+        return speed.Measured(figures, (10_000,) if runtime.kind == "skops" else ())
+
+    monkeypatch.setattr(speed, "measure", measured)
+    report = json.loads(json.dumps(_compiled(LogisticRegression()).report))
+    assert report["speed"]["reckoned_rows"] == {"skops": [10_000]}
+
+
 def test_a_pipeline_that_cannot_take_ten_thousand_rows_is_served_without_its_speed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

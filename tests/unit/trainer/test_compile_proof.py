@@ -220,7 +220,8 @@ def test_the_ratio_weighs_small_batches_most() -> None:
 
 def test_every_batch_size_is_measured_unless_the_largest_would_take_too_long() -> None:
     native = _native(Ridge(), VALUES)
-    assert set(speed.measure(native, rows_of(), 0.01)) == {1, 100, 10_000}
+    measured, reckoned = speed.measure(native, rows_of(), 0.01)
+    assert (set(measured), reckoned) == ({1, 100, 10_000}, ())
     sizes: list[int] = []
 
     def slow(output: Output) -> Output:
@@ -228,9 +229,27 @@ def test_every_batch_size_is_measured_unless_the_largest_would_take_too_long() -
         time.sleep(0.0003 * len(output.labels))
         return output
 
-    measured = speed.measure(Twisted(native, slow), rows_of(), 0.01)
+    measured, reckoned = speed.measure(Twisted(native, slow), rows_of(), 0.01)
     assert max(sizes) == 100
     assert measured[10_000] > 2_000_000
+    assert reckoned == (10_000,)
+
+
+def test_a_graph_is_measured_in_parts_and_a_pipeline_whole_as_they_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def noted(output: Output) -> Output:
+        sizes.append(len(output.labels))
+        return output
+
+    runtime = Twisted(_native(Ridge(), VALUES), noted)
+    speed.measure(runtime, rows_of(), 0.01)
+    assert set(sizes) == {1, 100, 1_000}
+    assert sizes.count(1_000) % 10 == 0
+    sizes.clear()
+    monkeypatch.setattr(runtime, "kind", "skops", raising=False)
+    speed.measure(runtime, rows_of(), 0.01)
+    assert set(sizes) == {1, 100, 10_000}
 
 
 def test_the_alarm_ends_what_takes_too_long_in_the_main_thread_only() -> None:
