@@ -1,4 +1,4 @@
-"""A whole stack that speaks TLS: what `make up` says works, and a renewed certificate is served."""
+"""A whole stack that turns to TLS while it runs: what `make up` says works, and a renewed certificate is served."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from deploy.native import commands
+from deploy.native.layout import Layout
 from tests import certificates
 from tests.acceptance.stack import Stack
 from tests.rabbit import wait_until
@@ -25,9 +26,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def secured(folder: Path) -> Iterator[Stack]:
     certificate, key = certificates.make(folder, "localhost")
-    stack = Stack.fresh(WARREN_TLS__CERTIFICATE_FILE=str(certificate), WARREN_TLS__KEY_FILE=str(key))
+    stack = Stack.fresh()
     try:
         stack.up()
+        before = stack.processes()
+        stack.environment |= {"WARREN_TLS__CERTIFICATE_FILE": str(certificate), "WARREN_TLS__KEY_FILE": str(key)}
+        stack.layout = Layout.from_environment(stack.environment)
+        stack.up()
+        assert {name: one.pid for name, one in stack.processes().items()} == {
+            name: one.pid for name, one in before.items()
+        }, "nobody but Nginx's workers is replaced"
         yield stack
     finally:
         stack.remove()
