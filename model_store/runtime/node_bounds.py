@@ -52,7 +52,18 @@ def _check_object(thing: Any, width: int) -> None:
         _check_nodes(nodes["left_child"], nodes["right_child"], nodes["feature"], leaf, width)
     elif kind == "TreePredictor":
         nodes = thing.nodes
+        # Our tables have encoded categories, so none of our trees splits by one; it would name a bit set elsewhere.
+        if np.any(nodes["is_categorical"]):
+            raise errors.Corrupt("a tree in the skops file splits by categories")
         _check_nodes(nodes["left"], nodes["right"], nodes["feature_idx"], nodes["is_leaf"].astype(bool), width)
+    elif kind.startswith("GradientBoosting"):
+        # It hands its rows to its trees without asking how wide these think they are.
+        if any(tree.n_features_in_ != thing.n_features_in_ for tree in np.ravel(thing.estimators_)):
+            raise errors.Corrupt("a tree in the skops file asks for a column that is not there")
+    elif kind.startswith("HistGradientBoosting"):
+        # Only for categories, which our tables have encoded; it could make rows narrower than was checked.
+        if getattr(thing, "_preprocessor", None) is not None:
+            raise errors.Corrupt("a tree in the skops file splits by categories")
     elif kind in ("KDTree", "BallTree"):
         data, order, nodes, _ = thing.get_arrays()
         begin, end = nodes["idx_start"], nodes["idx_end"]

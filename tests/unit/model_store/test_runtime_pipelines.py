@@ -9,7 +9,7 @@ import pytest
 import skops.io
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier
@@ -242,13 +242,28 @@ def test_a_tree_that_points_outside_or_back_is_refused(field: str, value: int) -
         skops_file.load(skops.io.dumps(forest))
 
 
-@pytest.mark.parametrize(("field", "value"), [("left", 60_000), ("right", 0), ("feature_idx", 3)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("left", 60_000), ("right", 0), ("feature_idx", 3), ("is_categorical", 1)]
+)
 def test_a_boosted_tree_that_points_outside_or_back_is_refused(field: str, value: int) -> None:
     model = HistGradientBoostingRegressor(max_iter=2, min_samples_leaf=5).fit(NUMBERS, NUMBERS.sum(axis=1))
     node_bounds.check(model)
     model._predictors[1][0].nodes[field][0] = value
     with pytest.raises(errors.Corrupt, match="tree"):
         node_bounds.check(model)
+
+
+def test_a_boosted_forest_whose_rows_are_narrower_than_its_trees_think_is_refused() -> None:
+    model = GradientBoostingRegressor(n_estimators=2).fit(NUMBERS, NUMBERS.sum(axis=1))
+    node_bounds.check(model)
+    model.estimators_[1, 0].n_features_in_ = 1_000_000
+    with pytest.raises(errors.Corrupt, match="column"):
+        node_bounds.check(model)
+    hist = HistGradientBoostingRegressor(max_iter=2).fit(NUMBERS, NUMBERS.sum(axis=1))
+    node_bounds.check(hist)
+    hist._preprocessor = SimpleImputer()
+    with pytest.raises(errors.Corrupt, match="categories"):
+        node_bounds.check(hist)
 
 
 @pytest.mark.parametrize("kind", ["kd_tree", "ball_tree"])
