@@ -24,6 +24,7 @@ from sklearn.linear_model import LinearRegression
 
 from model_store import names, signing
 from model_store.runtime import samples, skops_file
+from model_store.volume import Volume
 from tests.source_tree import CHECKOUT
 from tests.unit.predictor import hostile
 from tests.unit.predictor.artefacts import Shelf, regression
@@ -52,6 +53,9 @@ class Corpus:
 
     def canary(self, model: str) -> Path:
         return self.folder / f"{model}-canary"
+
+    def files(self, model: str) -> list[Path]:
+        return list(Volume(self.folder / "models").version(model, 1).iterdir())
 
 
 def _publish_all(shelf: Shelf, folder: Path) -> None:
@@ -83,7 +87,7 @@ def _replace(file: Path, kind: str) -> None:
         case "directory":
             file.mkdir()
         case "device":
-            # Only root makes a device; the zeroes of this one have no end.
+            # Not everybody may make a device; the zeroes of this one have no end.
             with contextlib.suppress(PermissionError):
                 os.mknod(file, 0o644 | stat.S_IFCHR, os.makedev(1, 5))
 
@@ -132,8 +136,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 @pytest.mark.parametrize("model", HOSTILE)
 def test_a_signed_hostile_artefact_is_refused_and_does_nothing(corpus: Corpus, model: str) -> None:
-    if model.endswith("device") and os.geteuid() != 0:
-        pytest.skip("only root makes a device")
+    if model.endswith("-device") and not any(path.is_char_device() for path in corpus.files(model)):
+        pytest.skip("no device can be made here")
     ended = corpus.ended[model]
     assert ended["code"] == "model_corrupt"
     assert not corpus.canary(model).exists()
