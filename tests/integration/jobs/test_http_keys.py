@@ -15,7 +15,7 @@ from api.keys.callers import LOCAL
 from api.ledger import Ledger
 from tests.integration.jobs.replica import BODY, CSV, TYPE, Replica
 from tests.rabbit import wait_until
-from wire import logs, settings
+from wire import logs, settings, telemetry
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_every_change_is_in_the_audit_log_with_its_request(admin: httpx.Client, 
     assert admin.get("/keys", params={"limit": 1}).json()["next_cursor"].isdecimal()
 
 
-def test_no_key_is_in_any_log_line_or_answer(admin: httpx.Client, keyed: list[Replica]) -> None:
+def test_no_key_is_in_any_log_line_answer_or_metric(admin: httpx.Client, keyed: list[Replica]) -> None:
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(logs.JsonFormatter())
@@ -170,6 +170,8 @@ def test_no_key_is_in_any_log_line_or_answer(admin: httpx.Client, keyed: list[Re
             for method, path in (("GET", "/jobs"), ("POST", "/keys"), ("GET", "/nothing")):
                 answers.append(client.request(method, path, headers={"x-request-id": "r-whisper"}))
             answers.append(client.post("/train", json={**BODY, "model": key}))
+            sent = {"accept": key, "content-type": "application/json"}
+            answers.append(client.post("/train", content=f'{{"model": "{key}"', headers=sent))
             answers.append(client.get("/jobs", headers={"authorization": f"Bearer {key}x"}))
         answers.append(admin.get("/keys"))
         answers.append(admin.get("/audit"))
@@ -177,7 +179,10 @@ def test_no_key_is_in_any_log_line_or_answer(admin: httpx.Client, keyed: list[Re
         logging.getLogger().removeHandler(handler)
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-    assert [answer.status_code for answer in answers] == [200, 403, 404, 422, 401, 200, 200]
+    assert [answer.status_code for answer in answers] == [200, 403, 404, 422, 400, 401, 200, 200]
     assert "r-whisper" in written.getvalue()
     assert secret not in written.getvalue()
-    assert not [answer.url for answer in answers if secret in answer.text]
+    assert not [answer.url for answer in answers if secret in answer.text + str(answer.headers)]
+    metrics = telemetry.render()[0].decode()
+    assert "warren_keys_refused_total" in metrics
+    assert secret not in metrics
