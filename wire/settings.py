@@ -36,8 +36,9 @@ class Broker(Section):
     """File that holds the password, so that no password stands in an environment or a process list."""
     heartbeat_s: int = Field(10, ge=1, le=300)
     """Seconds. RabbitMQ advises 5 to 20: lower gives false alarms, higher holds a frozen peer's work longer."""
-    blocked_timeout_s: float = Field(2.0, gt=0)
-    """Seconds a connection may be blocked by a broker alarm before it is dropped; pika's default is for ever."""
+    blocked_timeout_s: float = Field(60.0, gt=0)
+    """Seconds a connection may be blocked by a broker alarm before it is dropped. Nothing is sent on it meanwhile, and
+    the broker notices only after the alarm that it was dropped: short times fill it with connections."""
     connect_timeout_s: float = Field(2.0, gt=0)
     """Seconds for TCP and the AMQP handshake."""
     confirm_timeout_s: float = Field(1.0, gt=0)

@@ -150,7 +150,8 @@ async def test_a_frozen_broker_is_unavailable_after_the_time_for_a_confirm(
 async def test_an_alarm_refuses_publishers_at_once_and_leaves_consumers_alone(
     rabbitmq: Rabbit, broker: settings.Broker, predictor: RpcServer
 ) -> None:
-    async with replica(broker) as client:
+    hasty = broker.model_copy(update={"blocked_timeout_s": 2.0})
+    async with replica(hasty) as client:
         with rabbitmq.alarm():
             await eventually_refused(client)
             assert client.blocked
@@ -182,8 +183,7 @@ async def test_a_reply_that_an_alarm_stops_is_sent_when_it_is_over(
 async def test_a_publisher_that_was_blocked_for_a_moment_goes_on_with_the_same_connection(
     rabbitmq: Rabbit, broker: settings.Broker
 ) -> None:
-    patient = broker.model_copy(update={"blocked_timeout_s": 60.0})
-    async with replica(patient) as client:
+    async with replica(broker) as client:
         with rabbitmq.alarm():
             await eventually_refused(client)
         await eventually(lambda: not client.blocked, "the alarm is over")
@@ -192,7 +192,7 @@ async def test_a_publisher_that_was_blocked_for_a_moment_goes_on_with_the_same_c
 
 
 async def test_closing_does_not_wait_for_a_broker_in_alarm(rabbitmq: Rabbit, broker: settings.Broker) -> None:
-    patient = broker.model_copy(update={"blocked_timeout_s": 60.0, "connect_timeout_s": 10.0})
+    patient = broker.model_copy(update={"connect_timeout_s": 10.0})
     with rabbitmq.alarm():
         async with replica(patient) as client:
             await eventually_refused(client)
