@@ -167,7 +167,8 @@ def _tree_cpu_s(pid: int) -> float:
         for one in (root, *root.children(recursive=True)):
             with contextlib.suppress(psutil.NoSuchProcess):
                 times = one.cpu_times()
-                used += times.user + times.system
+                # With those who have ended: the trainer ends its idle fork server, whose time must not vanish.
+                used += times.user + times.system + times.children_user + times.children_system
     return used
 
 
