@@ -1,0 +1,101 @@
+"""No key and no password leaves the place that is made for it, whatever the callers of a real stack do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.native import credentials
+from tests.acceptance.conftest import KNOWN
+from tests.acceptance.stack import Client, Stack
+from wire import topology
+
+ROW = {"model": KNOWN, "instances": [[5.1, 3.5, 1.4, 0.2]]}
+REQUEST_ID = "r-secrets"
+
+
+@pytest.fixture(scope="module")
+def secrets(guarded: Stack) -> dict[str, bytes]:
+    """The secret half of the administrator's key, and every service's password for the broker."""
+    passwords: dict[str, bytes] = {
+        role: credentials.password_file(guarded.layout, role).read_bytes().strip() for role in topology.ROLES
+    }
+    known = {"key": guarded.key.split("_", 2)[2].encode(), **passwords}
+    assert all(len(secret) >= 20 for secret in known.values())
+    return known
+
+
+@pytest.fixture(scope="module")
+def answers(guarded: Stack) -> list[bytes]:
+    """What the gateway says to calls with the key in the right place and in all the wrong ones."""
+    key = guarded.key
+    with Client(guarded.url, key) as client:
+        told = [
+            client.http.post("/predict", json=ROW, headers={"X-Request-ID": REQUEST_ID}),
+            client.http.post("/predict", json={**ROW, "model": key}),
+            client.http.post("/predict", json={"model": KNOWN, "instances": [[key]]}),
+            client.http.post("/predict", content=f'{{"model": "{key}"', headers={"Content-Type": "application/json"}),
+            client.http.post("/train", json={"model": "m", "dataset": {"id": key}, "target": key}),
+            client.http.get("/jobs", headers={"Authorization": f"Bearer {key}x"}),
+            client.http.get("/jobs", headers={"Authorization": key}),
+            client.http.get("/models", params={"api_key": key}),
+            client.http.get("/models", headers={"X-API-Key": key, "Content-Type": key, "Accept": key}),
+            client.http.delete("/predict"),
+            client.http.get("/keys"),
+            client.http.get("/audit"),
+            client.http.get("/diagnosis"),
+        ]
+    refused = {answer.status_code for answer in told} - {200, 201}
+    assert {400, 401, 405, 422} <= refused, refused
+    return [answer.content + str(answer.headers).encode() for answer in told]
+
+
+def found(secrets: dict[str, bytes], places: dict[str, bytes]) -> list[str]:
+    """Which secret is where."""
+    return [
+        f"{name} in {place}" for place, text in places.items() for name, secret in secrets.items() if secret in text
+    ]
+
+
+def metrics(stack: Stack) -> dict[str, bytes]:
+    """What each service tells about itself, by its name."""
+    names = [name for name in stack.processes() if name not in ("epmd", "broker", "nginx")]
+    addresses = {name: f"http://127.0.0.1:{stack.block.metrics(name)}/metrics" for name in names}
+    return {name: httpx.get(address, timeout=10, trust_env=False).content for name, address in addresses.items()}
+
+
+def processes(pids: list[int]) -> dict[str, bytes]:
+    """The command and the environment of each process, as everybody of its user sees them."""
+    files = [Path(f"/proc/{pid}/{name}") for pid in pids for name in ("cmdline", "environ")]
+    return {str(file): read(file) for file in files}
+
+
+def read(file: Path) -> bytes:
+    """What a file holds; nothing when it, or its process, has just gone."""
+    try:
+        return file.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def test_no_secret_is_in_an_answer(secrets: dict[str, bytes], answers: list[bytes]) -> None:
+    assert not found(secrets, {str(number): answer for number, answer in enumerate(answers)})
+
+
+def test_no_secret_is_in_a_metric_of_any_process(
+    guarded: Stack, secrets: dict[str, bytes], answers: list[bytes]
+) -> None:
+    told = metrics(guarded)
+    assert {"api-1", "api-2", "worker", "trainer", "predictor-1", "predictor-2"} <= told.keys()
+    assert b"warren_keys_refused_total" in told["api-1"] + told["api-2"], answers
+    assert not found(secrets, told)
+
+
+def test_no_secret_is_in_the_process_list(guarded: Stack, secrets: dict[str, bytes], answers: list[bytes]) -> None:
+    seen = processes(guarded.left())
+    everything = b"".join(seen.values())
+    assert b"api.serve" in everything, answers
+    assert str(guarded.layout.secrets).encode() in everything, "the environments can be read"
+    assert not found(secrets, seen)
