@@ -8,8 +8,10 @@ import httpx
 import pytest
 
 from deploy.native import credentials
+from deploy.native.layout import Layout
 from tests.acceptance.conftest import KNOWN
 from tests.acceptance.stack import Client, Stack
+from tests.rabbit import wait_until
 from wire import topology
 
 ROW = {"model": KNOWN, "instances": [[5.1, 3.5, 1.4, 0.2]]}
@@ -72,6 +74,12 @@ def processes(pids: list[int]) -> dict[str, bytes]:
     return {str(file): read(file) for file in files}
 
 
+def stored(layout: Layout) -> dict[str, bytes]:
+    """Every file of the stack's home: its logs, its ledger, its broker, what would be in a backup of it."""
+    files = (file for file in layout.home.rglob("*") if file.is_file() and not file.is_symlink())
+    return {str(file): read(file) for file in files if layout.secrets not in file.parents}
+
+
 def read(file: Path) -> bytes:
     """What a file holds; nothing when it, or its process, has just gone."""
     try:
@@ -99,3 +107,15 @@ def test_no_secret_is_in_the_process_list(guarded: Stack, secrets: dict[str, byt
     assert b"api.serve" in everything, answers
     assert str(guarded.layout.secrets).encode() in everything, "the environments can be read"
     assert not found(secrets, seen)
+
+
+def test_no_secret_is_in_a_log_or_any_other_file(
+    guarded: Stack, secrets: dict[str, bytes], answers: list[bytes]
+) -> None:
+    def logged() -> bytes:
+        return b"".join(read(file) for file in guarded.layout.logs.rglob("*") if file.is_file())
+
+    wait_until(lambda: REQUEST_ID.encode() in logged(), f"the calls are in the logs: {answers}")
+    kept = stored(guarded.layout)
+    assert guarded.key.split("_")[1].encode() in b"".join(kept.values()), "the ledger knows the key by its prefix"
+    assert not found(secrets, kept)
