@@ -15,9 +15,10 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api import headers
+from api import headers, problems
 from api.predict.exchange import Exchange, Predictions
 from api.predict.forms import Field, Form, RawHeaders
+from wire import errors
 
 _FIXED = b"".join(b"%b: %b\r\n" % field for field in headers.SECURITY)
 _heads: dict[tuple[int, bytes], bytes] = {}
@@ -32,11 +33,13 @@ class LeanProtocol(HttpToolsProtocol):
 
     cycle: Any
     lean: LeanExchange | None = None
+    headers: list[tuple[bytes, bytes]]
     _predictions: Predictions
 
     def connection_made(self, transport: Any) -> None:
         """A client connected (asyncio)."""
         super().connection_made(transport)
+        self.headers = []
         self._predictions = self.app.predictions
 
     def on_message_begin(self) -> None:
@@ -83,6 +86,17 @@ class LeanProtocol(HttpToolsProtocol):
             super().on_message_complete()
         else:
             lean.complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """The parser refuses what came, and says ``msg``: answered as everything else is (uvicorn)."""
+        given = next((value for name, value in self.headers if name == b"x-request-id"), None)
+        request_id = headers.request_id(given)
+        body = problems.document(errors.MalformedBody("This is not an HTTP request."), request_id)
+        head = [_head(400, problems.MEDIA_TYPE.encode())]
+        head += (b"%b: %b\r\n" % field for field in self.server_state.default_headers)
+        head.append(f"connection: close\r\nx-request-id: {request_id}\r\ncontent-length: {len(body)}\r\n\r\n".encode())
+        self.transport.write(b"".join((*head, body)))
+        self.transport.close()
 
 
 class LeanExchange(Exchange):

@@ -217,3 +217,18 @@ async def test_a_stopping_server_answers_what_it_has_and_closes(
         status, headers, told = await client.answer()
         assert (status, headers["connection"], told["predictions"]) == (200, "close", [9])
         assert await client.ended()
+
+
+@pytest.mark.parametrize(
+    "sent", [request(1, "X-Request-ID: mine", "X-A: a\x06b"), b"\0\r\n\r\n", b"GET /x HTTP/9.9\r\n\r\n"]
+)
+async def test_what_the_parser_refuses_gets_a_problem_and_the_security_headers(
+    open_replica: OpenReplica, tmp_path: Path, sent: bytes
+) -> None:
+    async with opened(open_replica, tmp_path) as door, door.connected() as client:
+        status, headers, told = await client.ask(sent)
+        assert await client.ended()
+    assert (status, told["status"], told["code"]) == (400, 400, "malformed_body")
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert told["request_id"] == headers["x-request-id"] == ("mine" if b"mine" in sent else told["request_id"])
