@@ -53,7 +53,8 @@ class Stack:
     @classmethod
     def fresh(cls, **environment: str) -> Stack:
         """A stack in a home of its own, on a port nobody uses, not started yet."""
-        home = tempfile.mkdtemp(prefix="warren-test-")
+        home = environment.get("WARREN_HOME") or tempfile.mkdtemp(prefix="warren-test-")
+        Path(home).mkdir(exist_ok=True)
         # Others than root read the folder too: the broker's own user, as in a checkout.
         Path(home).chmod(0o755)
         port = next(port for port in range(FIRST_PORT, FIRST_PORT + 100) if not ports.taken(port))

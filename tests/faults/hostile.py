@@ -1,21 +1,60 @@
-"""What hostile and broken clients send: damaged bodies, ambiguous requests, and names that lead elsewhere."""
+"""What hostile and broken clients send: damaged bodies, and ambiguous requests."""
 
 from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
+from tests.faults import raw
 from tests.integration.predict.test_malformed import GOOD, damaged
 
-ALLOWED = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-"""The names a model or an alias may have."""
 
-_MORE = {
-    "/keys": ("POST", b'{"owner":"m","scopes":["nothing"],"days":3}'),
-    "/jobs/m/cancel": ("POST", b'{"x":1}'),
-}
-# Each of these is refused as it is, whole: what a slip of the damage leaves valid must do nothing either.
-_TARGETS = GOOD | _MORE
+class Target(NamedTuple):
+    """A call and a body that is refused as it is, whole; ``begin`` is what damage spares, and refused by itself."""
+
+    method: str
+    path: str
+    good: bytes
+    kind: str = "application/json"
+    header: str = "X-None: 1"
+    begin: bytes = b""
+
+
+_WRONG = b'[["a","b"],["c","d"],["e","f"],["g","h"]]'
+_TENSOR = b'{"name":"input","datatype":"FP64","shape":[4,9],"data":[1,2,3,4,5,6,7,8,9]}'
+_INFER = b'{"inputs":[' + _TENSOR + b'],"outputs":[{"name":"none"}],"parameters":{"a":1}}'
+_V1 = b'{"signature_name":"none","instances":' + _WRONG + b"}"
+_PARQUET = "application/vnd.apache.parquet"
+
+# What a slip of the damage leaves valid must be refused all the same: for its model, its version, or all its rows.
+TARGETS: Final = (
+    *(Target(method, path, good) for path, (method, good) in GOOD.items()),
+    Target("POST", "/predict", b'{"model":"oracle","instances":' + _WRONG + b"}"),
+    Target("POST", "/v2/models/oracle/infer", _INFER),
+    Target("POST", "/v2/models/oracle/versions/99/infer", _INFER),
+    Target(
+        "POST",
+        "/v2/models/oracle/infer",
+        _INFER + b"\0" * 32,
+        "application/octet-stream",
+        f"Inference-Header-Content-Length: {len(_INFER)}",
+    ),
+    Target("POST", "/v1/models/oracle:predict", _V1),
+    Target("POST", "/v1/models/oracle/versions/99:predict", _V1),
+    Target("POST", "/v1/models/oracle/labels/none:predict", _V1),
+    Target("POST", "/mlflow/oracle/invocations", b'{"dataframe_split":{"columns":["a","b"],"data":' + _WRONG + b"}}"),
+    Target("POST", "/mlflow/oracle/invocations", b'{"inputs":{"a":["b","c"],"d":["e","f"]}}'),
+    Target("POST", "/mlflow/nobody/invocations", b"a,b\n1,2\n3,4\n", "text/csv"),
+    Target("POST", "/batch-predictions", b'{"model":"m","dataset":{"id":"%032d"},"version":3}' % 0),
+    Target("POST", "/datasets", b"a,b\n1,2\n", "text/csv", begin=b"\xff\xfe"),
+    Target("POST", "/datasets", b"PAR1.{}[]", _PARQUET, begin=b"."),
+    Target("POST", "/models/m/rollback", b'{"x":1}'),
+    Target("POST", "/keys", b'{"owner":"m","scopes":["nothing"],"days":3}'),
+    Target("POST", "/jobs/m/cancel", b'{"x":1}'),
+)
+"""Every call that takes a body, and two that take none."""
 
 _CORPUS = (
     b"",
@@ -39,22 +78,39 @@ _CORPUS = (
 )
 
 
-def body(draw: random.Random) -> tuple[str, str, bytes]:
-    """Method, path and body of a request that must be refused."""
+def body(draw: random.Random) -> tuple[str, bytes]:
+    """What is sent, for a person, and the request, which must be refused."""
     kind = draw.random()
     if kind < 0.1:
-        return "POST", "/predict", draw.choice(_CORPUS)
-    target = draw.choice(list(_TARGETS))
-    method, good = _TARGETS[target]
+        return _sent(Target("POST", "/predict", b""), draw.choice(_CORPUS))
+    target = draw.choice(TARGETS)
     if kind < 0.25:
-        return method, target, draw.randbytes(draw.randrange(1, 400))
-    return method, target, damaged(draw, good)
+        return _sent(target, draw.randbytes(draw.randrange(1, 400)))
+    return _sent(target, damaged(draw, target.good))
+
+
+def each_once() -> Iterator[tuple[str, bytes]]:
+    """Every target with the body that it refuses."""
+    return (_sent(target, target.good) for target in TARGETS)
+
+
+def _sent(target: Target, content: bytes) -> tuple[str, bytes]:
+    content = target.begin + content
+    sent = raw.request(target.method, target.path, content, target.header, kind=target.kind)
+    return f"{target.method} {target.path} {content[:60]!r}", sent
+
+
+def is_sent_to(method: str, template: str) -> bool:
+    """Whether some target is this call, a path template of the OpenAPI document."""
+    pattern = re.compile(re.sub(r"\\{\w+\\}", "[^/:]+", re.escape(template)))
+    return any(one.method == method.upper() and pattern.fullmatch(one.path) for one in TARGETS)
 
 
 _BODY = b'{"model":"oracle","instances":[[1]]}'
 _NEXT = b"GET /readyz HTTP/1.1\r\nHost: s\r\n\r\n"
 _HEAD = b"POST /predict HTTP/1.1\r\nHost: s\r\nContent-Type: application/json\r\n"
 _LENGTH = b"Content-Length: %d\r\n" % len(_BODY)
+_CHUNKED = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 SMUGGLING: dict[str, bytes] = {
     "length and chunks": _HEAD + _LENGTH + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + _NEXT,
@@ -73,120 +129,22 @@ SMUGGLING: dict[str, bytes] = {
     "a zero in a header": b"GET /jobs/x HTTP/1.1\r\nHost: s\r\nX-A: a\0b\r\n\r\n",
     "a zero in the path": b"GET /jobs/\0 HTTP/1.1\r\nHost: s\r\n\r\n",
     "an unknown version": b"GET /jobs/x HTTP/1.7x\r\nHost: s\r\n\r\n",
+    "a folded encoding": _HEAD + _LENGTH + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n" + _NEXT,
+    "a folded length": _HEAD + b"Content-Length:\r\n 5\r\n\r\n" + _BODY,
+    "a first header that is folded": b"GET /jobs/x HTTP/1.1\r\n Host: s\r\nHost: s\r\n\r\n",
+    "a line feed in a header": _HEAD + _LENGTH + b"X-A: a\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + _NEXT,
+    "a return in a header": _HEAD + _LENGTH + b"X-A: a\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + _NEXT,
+    "line feeds alone, and a request as the body": (_HEAD + b"Content-Length: %d\r\n\r\n" % len(_NEXT)).replace(
+        b"\r\n", b"\n"
+    )
+    + _NEXT,
+    "line feeds alone around a chunk": _CHUNKED + b"%x\n" % len(_NEXT) + _NEXT + b"\n0\n\n",
+    # Whoever takes the extension to go on to the end of the line sees a chunk of two bytes, and a second request.
+    "a line feed in a chunk's extension": _CHUNKED
+    + b"2;\nxx\r\n%x\r\n0\r\n\r\n" % (len(_NEXT) + 5)
+    + _NEXT
+    + b"\r\n0\r\n\r\n",
     "CONNECT": b"CONNECT 127.0.0.1:80 HTTP/1.1\r\nHost: s\r\n\r\n",
     "TRACE": b"TRACE / HTTP/1.1\r\nHost: s\r\n\r\n",
 }
-"""Requests that a proxy and a server could read in two ways, or not at all; each must be refused."""
-
-_FIXED = (
-    "..",
-    "../..",
-    "../../etc/passwd",
-    "..\\..",
-    "%2e%2e",
-    "%2e%2e%2f",
-    "....//",
-    "/etc/passwd",
-    "//x",
-    "C:\\x",
-    "CON",
-    "NUL",
-    "aux.txt",
-    ".tmp",
-    ".trash",
-    ".",
-    "",
-    " ",
-    "a ",
-    " a",
-    "a\n",
-    "a\r\n",
-    "a\0",
-    "\0",
-    "a/b",
-    "a\\b",
-    "a;b",
-    "a|b",
-    "a$b",
-    "`id`",
-    "$(id)",
-    "a'b",
-    'a"b',
-    "A",
-    "Abc",
-    "ABC",
-    "_a",
-    "-a",
-    "a.b",
-    "a:b",
-    "a@b",
-    "a#b",
-    "a?b",
-    "a%b",
-    "a+b",
-    "é",
-    "e\u0301",
-    "\uff41",
-    "\u0430dmin",
-    "a\u200bb",
-    "\u202egnp",
-    "\ufeffa",
-    "😀",
-    "ß",
-    "\u0131",
-    "\u017f",
-    "a" * 65,
-    "a" * 500,
-    "a" * 64,
-    "v00000001",
-    "by-job",
-    "aliases",
-    "__proto__",
-    "null",
-    "true",
-    "1",
-    "0",
-    "a\tb",
-    "a\x7f",
-    "a\x1b[31m",
-    "%00",
-    "%0a",
-    "file:///etc/passwd",
-    "http://127.0.0.1/",
-    "//127.0.0.1/x",
-    "${jndi:ldap://x}",
-    "{{7*7}}",
-    "' OR 1=1 --",
-    "*",
-    "~",
-)
-
-
-def names(draw: random.Random) -> list[str]:
-    """About a thousand names, most of them refused: the known tricks, their mixtures, and noise."""
-    found = list(_FIXED)
-    pieces = [
-        "..",
-        "/",
-        "\\",
-        "%2e",
-        "%2f",
-        "%5c",
-        "%00",
-        ".",
-        "a",
-        "etc",
-        "passwd",
-        "\u2025",
-        "\u2215",
-        "\uff0e",
-        " ",
-        "models",
-    ]
-    while len(found) < 800:
-        found.append("".join(draw.choice(pieces) for _ in range(draw.randrange(2, 8))))
-    while len(found) < 1_000:
-        found.append(
-            "".join(chr(draw.choice((draw.randrange(1, 128), draw.randrange(0xA0, 0xD7FF)))) for _ in range(6))
-        )
-    return found
+"""Requests that a proxy and a server could read in two ways, or not at all; each must be refused, once."""

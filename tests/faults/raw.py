@@ -7,17 +7,46 @@ import itertools
 import json
 import socket
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 _ids = itertools.count(1)
 
 
 def request(method: str, target: str, body: bytes, *headers: str, kind: str = "application/json") -> bytes:
-    """A request with its length; ``target`` as it is sent."""
-    given = (f"Content-Type: {kind}", f"X-Request-ID: raw-{next(_ids)}", f"Content-Length: {len(body)}", *headers)
+    """A request with its length; ``target`` as it is sent. It has an id of its own unless ``headers`` give one."""
+    named = any(header.startswith("X-Request-ID:") for header in headers)
+    own = () if named else (f"X-Request-ID: raw-{next(_ids)}",)
+    given = (f"Content-Type: {kind}", *own, f"Content-Length: {len(body)}", *headers)
     lines = (f"{method} {target} HTTP/1.1", "Host: stack", *given)
     return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
+
+
+_LAST_ID = "asked-last"
+_LAST = request("GET", "/jobs/asked-last", b"", f"X-Request-ID: {_LAST_ID}", "Connection: close")
+
+
+class Words(NamedTuple):
+    """How a refusal is said: its media type, and the members that it has."""
+
+    media: str
+    names: tuple[str, ...]
+
+
+PROBLEM: Final = Words("application/problem+json", ("status", "code", "request_id"))
+"""Our own calls."""
+_PROTOCOLS = {
+    "/v1": Words("application/json", ("error",)),
+    "/v2": Words("application/json", ("error",)),
+    "/mlflow": Words("application/json", ("error_code", "message")),
+}
+
+
+def words_of(path: str) -> Words:
+    """How a call of this path refuses."""
+    return next((words for prefix, words in _PROTOCOLS.items() if path.startswith(f"{prefix}/")), PROBLEM)
 
 
 @dataclass(frozen=True)
@@ -29,21 +58,21 @@ class Answer:
     body: bytes
     seconds: float
 
-    @property
-    def problem(self) -> str:
-        """What a refusal must not be, empty when it is as promised: 4xx, a problem document, small.
-
-        501 and 505 are HTTP's own words for a transfer encoding and a version that are not offered.
-        """
-        if not (400 <= self.status < 500 or self.status in (501, 505)):
-            return f"status {self.status}"
-        if not self.headers.get("content-type", "").startswith("application/problem+json"):
+    def objection(self, also: Collection[int] = (), words: Words = PROBLEM) -> str:
+        """What is wrong with it as a refusal, empty when it is as promised: 4xx or ``also``, in its words, small."""
+        if not (400 <= self.status < 500 or self.status in also):
+            return f"status {self.status}: {self.body[:100]!r}"
+        if not self.headers.get("content-type", "").startswith(words.media):
             return f"{self.status} as {self.headers.get('content-type')}: {self.body[:100]!r}"
         if len(self.body) > 4096:
             return f"{self.status} with {len(self.body)} bytes"
         with contextlib.suppress(ValueError, KeyError, TypeError):
             told = json.loads(self.body)
-            return "" if told["status"] == self.status and told["code"] and told["request_id"] else f"{told}"
+            return (
+                ""
+                if all(told[name] for name in words.names) and told.get("status", self.status) == self.status
+                else f"{told}"
+            )
         return f"{self.status} not readable: {self.body[:100]!r}"
 
 
@@ -59,6 +88,33 @@ class Line:
 
     def ask(self, request: bytes) -> Answer:
         """Send the bytes, read one answer."""
+        answer = self._exchange(request)
+        if answer.headers.get("connection", "").lower() == "close":
+            self.close()
+        return answer
+
+    def only_answer(self, content: bytes) -> Answer:
+        """The one answer to these bytes, read until the connection ends; with another one, or no end in time, none.
+
+        After the first answer one more request goes out, which asks to close the connection. Answers come in order:
+        a second request that the bytes hid would be answered before that one, or have swallowed it.
+        """
+        end = time.monotonic() + self._timeout_s
+        first = self._exchange(content)
+        answers, sent = [first], _LAST
+        while answers[-1].status:
+            self._socket.settimeout(max(0.1, end - time.monotonic()))  # type: ignore[union-attr]
+            answers.append(self._exchange(sent))
+            sent = b""
+        *more, ending = answers[1:] or [first]
+        if more and (more[-1].status, more[-1].headers.get("x-request-id")) == (404, _LAST_ID):
+            more.pop()
+        if first.status and (more or self._left or b"Timeout" in ending.body):
+            told = f"{first.status}, then {[one.status for one in more]} {self._left[:60]!r} {ending.body.decode()}"
+            return Answer(0, {}, told.encode(), first.seconds)
+        return first
+
+    def _exchange(self, request: bytes) -> Answer:
         if self._socket is None:
             self._socket = socket.create_connection(self._address, self._timeout_s)
             self._left = b""
@@ -70,8 +126,6 @@ class Line:
         except (OSError, ValueError) as error:
             self.close()
             return Answer(0, {}, repr(error).encode(), time.monotonic() - sent_at)
-        if headers.get("connection", "").lower() == "close":
-            self.close()
         return Answer(status, headers, body, time.monotonic() - sent_at)
 
     def close(self) -> None:

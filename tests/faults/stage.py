@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -82,7 +84,11 @@ class Stage(Stack):
         the wall clock of our processes jump.
         """
         port = next(port for port in range(FIRST_PORT, FIRST_PORT + 50) if not ports.taken(port))
-        stage = cls.fresh(WARREN_PORT=str(port), **{**TUNING, **environment})
+        # Alone in a folder of its own, so that whatever comes up beside it is seen.
+        outside = Path(tempfile.mkdtemp(prefix="warren-test-"))
+        outside.chmod(0o755)
+        home = str(outside / outside.name[-8:])
+        stage = cls.fresh(WARREN_PORT=str(port), WARREN_HOME=home, **{**TUNING, **environment})
         stage.woven, stage.proxied, stage.second_trainer = woven, tuple(proxied), second_trainer
         stage.own_clock = own_clock
         stage.points.mkdir()
@@ -117,6 +123,7 @@ class Stage(Stack):
                 subprocess.run(["umount", "--lazy", folder], check=True)
         self.volume_mb = self.ledger_mb = 0
         super().remove()
+        shutil.rmtree(self.layout.home.parent, ignore_errors=True)
 
     def remount_read_only(self) -> bool:
         """Whether it worked: it does not while a file is open for writing."""
