@@ -77,11 +77,23 @@ class Edge:
         headers: dict[str, str] | None = None,
         come_from: str = "127.0.0.1",
     ) -> tuple[int, dict[str, str], bytes]:
+        status, fields, content = self.ask_with_fields(method, path, body, headers, come_from)
+        return status, dict(fields), content
+
+    def ask_with_fields(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        come_from: str = "127.0.0.1",
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """The same with every header as often as it came."""
         connection = HTTPConnection("127.0.0.1", self.layout.port, timeout=10, source_address=(come_from, 0))
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
-            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+            return answer.status, [(name.lower(), value) for name, value in answer.getheaders()], answer.read()
         finally:
             connection.close()
 

@@ -54,6 +54,8 @@ def freeze_one(play: Play) -> None:
             time.sleep(2 + play.rng.uniform(0, 1))
     play.round.count("freezes", play.trials)
     play.judge(load)
+    if not batches:
+        play.defect("no batch was counted")
     share = hedged / max(1.0, batches)
     play.round.figures["hedged_share"] = round(share, 4)
     if share > 0.1:
@@ -61,10 +63,10 @@ def freeze_one(play: Play) -> None:
 
 
 def _sent(play: Play) -> tuple[float, float]:
-    """Hedges and predictions answered so far, over both replicas."""
-    names = ("warren_predict_hedges_total", "warren_http_requests_total")
-    hedged, answered = (sum(play.stage.metric(f"api-{n}", name) for n in (1, 2)) for name in names)
-    return hedged, answered
+    """Second copies and batches sent so far, over both replicas."""
+    names = ("warren_predict_hedges_total", "warren_predict_batch_requests_count")
+    hedged, batches = (sum(play.stage.metric(f"api-{n}", name) for n in (1, 2)) for name in names)
+    return hedged, batches
 
 
 def freeze_both(play: Play) -> None:
