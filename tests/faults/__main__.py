@@ -80,7 +80,7 @@ def _play(kind: str, todo: list[tuple[str, int]], kept: results.Results, end: fl
             if time.monotonic() > end:
                 return
             scenario = SCENARIOS[name]
-            done = run(scenario, stage, scenario.chaos[1], seed_of(name, number), number)
+            done = run(scenario, stage, scenario.chaos[1], seed_of(name, number), number, full=True)
             kept.add(done)
             sys.stdout.write(f"{results.as_text(done)}\n")
             sys.stdout.flush()

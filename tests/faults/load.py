@@ -48,6 +48,15 @@ class Record(NamedTuple):
     problem: str
 
 
+class _Answer(NamedTuple):
+    """An answer, and whether it has ``Retry-After``."""
+
+    status: int = 0
+    request_id: str = ""
+    content: bytes = b""
+    says_when: bool = False
+
+
 @dataclass
 class Load:
     """``rate`` requests a second while the block lasts; ``body`` and ``objection`` are the oracle's or like them.
@@ -65,6 +74,8 @@ class Load:
     records: list[Record] = field(default_factory=list)
     sent: int = 0
     resent: int = 0
+    without_when: int = 0
+    """Refusals (429, 503) without ``Retry-After``."""
 
     def __enter__(self) -> Load:
         parts = urlsplit(self.url)
@@ -119,6 +130,8 @@ class Load:
         bad = [one for one in self.failed if not (may_refuse and one.status in (429, 503))]
         counted = Counter(f"{one.status or 'no answer'}: {one.problem[:160]}" for one in bad)
         found = [f"{count} x {what}" for what, count in counted.most_common(8)]
+        if self.without_when:
+            found.append(f"{self.without_when} refusals without Retry-After")
         if self.sent != len(self.records):
             found.append(f"{self.sent - len(self.records)} requests without any end")
         return found
@@ -157,18 +170,18 @@ class Load:
         x = number % (oracle.STEP // 2)
         request_id = f"load-{number}"
         kept, close = number % 4 < 2, number % 4 == 3
-        status, header_id, content, trouble = 0, "", b"", ""
+        answer, trouble = _Answer(), ""
         self._open += 1
         try:
             async with asyncio.timeout(GIVE_UP_S):
                 head = _head(request_id, close)
                 try:
-                    status, header_id, content = await self._ask(kept, head, self.body(x))
+                    answer = await self._ask(kept, head, self.body(x))
                 except ConnectionResetError:
                     if not (kept and self.resends):
                         raise
                     self.resent += 1
-                    status, header_id, content = await self._ask(False, head, self.body(x))
+                    answer = await self._ask(False, head, self.body(x))
         except TimeoutError:
             trouble = f"no answer within {GIVE_UP_S} s"
         except OSError as error:
@@ -176,10 +189,12 @@ class Load:
         finally:
             self._open -= 1
         if not trouble:
-            trouble = self.objection(x, request_id, header_id, content) if status == 200 else _told(content)
-        self.records.append(Record(due, time.monotonic() - due, status, trouble))
+            right = answer.status == 200
+            trouble = self.objection(x, request_id, *answer[1:3]) if right else _told(answer.content)
+        self.without_when += answer.status in (429, 503) and not answer.says_when
+        self.records.append(Record(due, time.monotonic() - due, answer.status, trouble))
 
-    async def _ask(self, kept: bool, head: bytes, body: bytes) -> tuple[int, str, bytes]:
+    async def _ask(self, kept: bool, head: bytes, body: bytes) -> _Answer:
         connection = await self._connection(kept)
         answer = await connection.ask(head, body)
         self._put_back(connection, kept)
@@ -211,13 +226,13 @@ class _Connection(asyncio.Protocol):
     idle_since = 0.0
 
     def __init__(self) -> None:
-        self._answer: asyncio.Future[tuple[int, str, bytes]] | None = None
+        self._answer: asyncio.Future[_Answer] | None = None
 
-    async def ask(self, head: bytes, body: bytes) -> tuple[int, str, bytes]:
-        """Status, X-Request-ID and body of the answer. Raises ConnectionError."""
+    async def ask(self, head: bytes, body: bytes) -> _Answer:
+        """The answer. Raises ConnectionError."""
         self._answer = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
-        self._id, self._body = "", b""
+        self._id, self._body, self._says_when = "", b"", False
         if self.closed:
             raise ConnectionResetError("closed before it was asked")
         self.transport.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
@@ -239,6 +254,7 @@ class _Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"x-request-id":
             self._id = value.decode("latin-1")
+        self._says_when |= name.lower() == b"retry-after"
 
     def on_body(self, body: bytes) -> None:
         self._body += body
@@ -247,7 +263,8 @@ class _Connection(asyncio.Protocol):
         if not self._parser.should_keep_alive():
             self.closed = True
         if self._answer is not None and not self._answer.done():
-            self._answer.set_result((self._parser.get_status_code(), self._id, self._body))
+            answer = _Answer(self._parser.get_status_code(), self._id, self._body, self._says_when)
+            self._answer.set_result(answer)
 
     def _fail(self, error: Exception) -> None:
         if self._answer is not None and not self._answer.done():

@@ -1,10 +1,12 @@
 """The trainer's child in a fault stack: models named ``quick-…`` get a small prepared artefact, all others a real fit.
 
+Those named ``poison-…`` end it.
 Everything around the fit stays real: the draft, the seal, the rename, the signature, loading and promotion.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from trainer.spec import ChildProgress, ChildResult, ChildSpec, Comparison, Trai
 MODULE = "tests.faults.quick_child"
 PRELOADED = child.PRELOADED
 PREFIX = "quick-"
+POISON = "poison-"
 PREPARED = "quick-artefact"
 """The folder, beside the model volume, that holds the artefact's files and ``trained.json``."""
 
@@ -23,6 +26,8 @@ PREPARED = "quick-artefact"
 def main(arguments: list[str]) -> int:
     draft = Path(arguments[0])
     spec = ChildSpec.read(draft)
+    if spec.request.model.startswith(POISON):
+        os._exit(41)
     if not spec.request.model.startswith(PREFIX):
         return child.main(arguments)
     for stage, fraction in (("reading", 0.1), ("fitting", 0.6), ("writing", 0.95)):

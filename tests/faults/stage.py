@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from deploy.native.programs import programs as plain_programs
 from deploy.native.supervision import Supervisor
 from model_store.volume import Volume
 from tests.acceptance.stack import Stack
-from tests.faults import changed_programs, quick_child
+from tests.faults import changed_programs, mounts, quick_child
 from tests.faults.points import POINTS
 from tests.faults.prepared_artefact import prepare
 from tests.faults.proxy import Proxy
@@ -47,7 +48,6 @@ TUNING = {
 }
 """Settings of every fault stack."""
 
-_SMALL_INODES = 6_000
 PROCESSES = ("api-1", "api-2", "worker", "trainer", "predictor-1", "predictor-2")
 """Those of ours."""
 
@@ -60,8 +60,7 @@ class Stage(Stack):
     proxies: dict[str, Proxy] = field(default_factory=dict)
     woven: bool = True
     second_trainer: bool = False
-    volume_mb: int = 0
-    ledger_mb: int = 0
+    mounted: list[Path] = field(default_factory=list)
     own_clock: bool = False
     _actions: dict[str, str] = field(default_factory=dict)
 
@@ -74,14 +73,15 @@ class Stage(Stack):
         second_trainer: bool = False,
         volume_mb: int = 0,
         ledger_mb: int = 0,
+        disk_mb: int = 0,
         own_clock: bool = False,
         **environment: str,
     ) -> Stage:
         """A stage in a home of its own, not started yet.
 
         ``proxied`` roles reach the broker through a proxy; ``volume_mb`` and ``ledger_mb`` put the model
-        volume and the ledger on memory file systems of that size, which root can mount; ``own_clock`` lets
-        the wall clock of our processes jump.
+        volume and the ledger on memory file systems of that size, which root can mount, ``disk_mb`` the volume
+        on an ext4; ``own_clock`` lets the wall clock of our processes jump.
         """
         port = next(port for port in range(FIRST_PORT, FIRST_PORT + 50) if not ports.taken(port))
         # Alone in a folder of its own, so that whatever comes up beside it is seen.
@@ -97,9 +97,12 @@ class Stage(Stack):
         for folder, size_mb in ((stage.layout.models, volume_mb), (stage.layout.ledger, ledger_mb)):
             if size_mb:
                 folder.mkdir()
-                options = f"size={size_mb}m,nr_inodes={_SMALL_INODES},mode=0755"
-                subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
-        stage.volume_mb, stage.ledger_mb = volume_mb, ledger_mb
+                mounts.in_memory(folder, size_mb)
+                stage.mounted.append(folder)
+        if disk_mb:
+            stage.layout.models.mkdir()
+            mounts.on_disk(stage.layout.models, stage.layout.home / "models.img", disk_mb)
+            stage.mounted.append(stage.layout.models)
         return stage
 
     @property
@@ -118,10 +121,8 @@ class Stage(Stack):
 
     def remove(self) -> None:
         self.down()
-        for folder, size_mb in ((self.layout.models, self.volume_mb), (self.layout.ledger, self.ledger_mb)):
-            if size_mb:
-                subprocess.run(["umount", "--lazy", folder], check=True)
-        self.volume_mb = self.ledger_mb = 0
+        while self.mounted:
+            mounts.unmount(self.mounted.pop())
         super().remove()
         shutil.rmtree(self.layout.home.parent, ignore_errors=True)
 
@@ -262,6 +263,10 @@ class Stage(Stack):
     def ctl(self, *arguments: str) -> str:
         """What ``rabbitmqctl`` prints."""
         return broker_node(self.layout, self.block).ctl(*arguments)
+
+    def connections(self) -> Counter[str]:
+        """How many connections each user has at the broker."""
+        return Counter(self.ctl("-q", "list_connections", "user").split())
 
     def queues(self) -> dict[str, int]:
         """Messages in each shared queue, waiting and unacknowledged."""

@@ -26,6 +26,8 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "two trainers": lambda: Stage.set(second_trainer=True),
     # Attempts as they are by default: a job that meets a full volume each time has to end.
     "small volume": lambda: Stage.set(volume_mb=24, WARREN_TRAIN__ATTEMPTS="3"),
+    "own disk": lambda: Stage.set(disk_mb=256),
+    "three attempts": lambda: Stage.set(WARREN_TRAIN__ATTEMPTS="3"),
     "small ledger": lambda: Stage.set(ledger_mb=8),
     "jumping clock": lambda: Stage.set(own_clock=True),
     "proxied": lambda: Stage.set(proxied=topology.ROLES),
@@ -40,6 +42,7 @@ class Play:
     """One round under way, the ``number``-th of its scenario from 0 on.
 
     There are ``trials`` to do on ``stage``; moments come from ``rng``, and what is seen goes into ``round``.
+    ``full``: faults last as long as in ``make chaos``, else a part of it.
     """
 
     stage: Stage
@@ -47,6 +50,11 @@ class Play:
     rng: random.Random
     round: Round
     number: int = 0
+    full: bool = False
+
+    def lasting(self, full_s: float, short_s: float) -> float:
+        """How long a fault lasts."""
+        return full_s if self.full else short_s
 
     def defect(self, text: str) -> None:
         """A promise did not hold."""
@@ -76,6 +84,13 @@ class Play:
         if slowest_s > _ENDS_IN_S:
             self.slow(f"a job ended {slowest_s:.0f} s after the last fault")
 
+    def compare(self, load: Load, before: Load, times: float) -> None:
+        """Write down the p99 of the same load without a fault; more than so many times of it is slow."""
+        alone_s, hurt_s = before.quantile_s(0.99), load.quantile_s(0.99)
+        self.round.figures["p99_before_ms"] = max(self.round.figures.get("p99_before_ms", 0), round(alone_s * 1000, 1))
+        if hurt_s > times * alone_s:
+            self.slow(f"the p99 is {hurt_s * 1000:.0f} ms, and {alone_s * 1000:.0f} ms without the fault")
+
     def pause(self, most_s: float) -> None:
         """Until a random moment, at most so far away: a fault must not come in step with anything."""
         threading.Event().wait(self.rng.uniform(0, most_s))
@@ -94,14 +109,14 @@ class Scenario:
     stage: str = "woven"
 
 
-def run(scenario: Scenario, stage: Stage, trials: int, seed: int, number: int = 0) -> Round:
+def run(scenario: Scenario, stage: Stage, trials: int, seed: int, number: int = 0, *, full: bool = False) -> Round:
     """Play one round, the ``number``-th; an exception of the harness is a defect like any other."""
     done = Round(scenario.name, seed)
     began = time.monotonic()
     sys.stdout.write(f"{scenario.name}: {trials} trials, seed {seed}\n")
     sys.stdout.flush()
     try:
-        scenario.play(Play(stage, trials, random.Random(seed), done, number))
+        scenario.play(Play(stage, trials, random.Random(seed), done, number, full))
     except Exception as error:
         done.defects.append(f"{type(error).__name__}: {error}")
     done.blame()

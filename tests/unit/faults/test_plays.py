@@ -1,0 +1,57 @@
+"""What a play is judged by: refusals, a load beside itself without the fault, and answers that come three times."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import socketserver
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.faults import results, woven
+from tests.faults.load import Load, Record
+from tests.faults.scenarios.playing import Play
+from tests.rabbit import wait_until
+from wire.requests import Request
+
+
+@pytest.mark.parametrize(("header", "defects"), [(b"Retry-After: 1\r\n", 0), (b"", 1)])
+def test_a_refusal_has_to_say_when_to_come_back(header: bytes, defects: int) -> None:
+    class Refusing(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while self.request.recv(10_000):
+                self.request.sendall(b"HTTP/1.1 503 Busy\r\n" + header + b"Content-Length: 4\r\n\r\nbusy")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Load(f"http://127.0.0.1:{server.server_address[1]}", 200) as load:
+            wait_until(lambda: len(load.records) > 10, "some were refused", 10)
+        server.shutdown()
+    assert {one.status for one in load.records} == {503}
+    assert len(load.defects(may_refuse=True)) == defects
+
+
+def test_a_load_is_compared_with_itself_without_the_fault_and_faults_are_as_long_as_asked() -> None:
+    before = Load("http://127.0.0.1:1", records=[Record(0, 0.1, 200, "")])
+    done = results.Round("F99")
+    play = Play(SimpleNamespace(), 1, random.Random(1), done)  # type: ignore[arg-type]
+    play.compare(Load("http://127.0.0.1:1", records=[Record(0, 0.2, 200, "")]), before, 2)
+    assert (done.slow, done.figures) == ([], {"p99_before_ms": 100.0})
+    play.compare(Load("http://127.0.0.1:1", records=[Record(0, 0.21, 200, "")]), before, 2)
+    assert done.slow == ["the p99 is 210 ms, and 100 ms without the fault"]
+    assert (play.lasting(30, 8), dataclasses.replace(play, full=True).lasting(30, 8)) == (8, 30)
+
+
+def test_answers_go_out_three_times_while_they_shall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr(Request, "_post_reply", lambda _self, _body, kind: sent.append(kind))
+    woven.repeat_answers(tmp_path / woven.THRICE)
+    request: Any = SimpleNamespace()
+    Request._post_reply(request, b"", "once")
+    (tmp_path / woven.THRICE).touch()
+    Request._post_reply(request, b"", "thrice")
+    assert sent == ["once", "thrice", "thrice", "thrice"]
