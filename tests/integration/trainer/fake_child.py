@@ -25,9 +25,7 @@ def main(arguments: list[str]) -> int:
         pids.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]).pid)
     # In one line: of two that come at once the trainer hears the newer.
     say(0.1, "reading", " ".join(map(str, pids)))
-    wait_for = orders.get("wait_for")
-    while wait_for and not Path(wait_for).exists():
-        time.sleep(0.02)
+    wait(orders.get("wait_for"))
     if orders.get("die"):
         sys.stderr.write(orders["die"] + "\n")
         sys.exit(3)
@@ -38,8 +36,14 @@ def main(arguments: list[str]) -> int:
         ChildResult(error=error.to_body()).write(draft)
         return 0
     say(0.9, "writing", f"champion {spec.champion}, {spec.kind}, {spec.dataset_path}")
+    wait(orders.get("write_when"))
     write(draft, spec)
     return 0
+
+
+def wait(file: str | None) -> None:
+    while file and not Path(file).exists():
+        time.sleep(0.02)
 
 
 def say(fraction: float, stage: str, message: str = "") -> None:

@@ -94,13 +94,15 @@ def test_a_dataset_that_is_not_there_is_said(
 
 
 def test_an_uploads_file_is_handed_to_the_child(
-    trainer: TrainerService, worker: Worker, config: settings.Settings
+    trainer: TrainerService, worker: Worker, config: settings.Settings, tmp_path: Path
 ) -> None:
     folder = config.paths.datasets / ("a" * 32)
     folder.mkdir()
     (folder / "data.csv").write_text("a,b\n1,2\n")
 
-    with worker.training(worker.request(dataset=messages.DatasetRef(id="a" * 32))) as training:
+    go = tmp_path / "go"
+    request = worker.request(dataset=messages.DatasetRef(id="a" * 32), write_when=str(go))
+    with worker.training(request) as training:
+        training.until("writing", f"csv, {folder / 'data.csv'}")
+        go.touch()
         training.done()
-
-    assert any(f"csv, {folder / 'data.csv'}" in said.message for said in training.progress)
