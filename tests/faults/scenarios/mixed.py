@@ -12,6 +12,7 @@ from tests.faults import oracle, woven
 from tests.faults.account import Account
 from tests.faults.load import LATE_S, Load
 from tests.faults.scenarios.playing import Play, Scenario
+from tests.faults.stage import Stage
 from wire import topology
 
 _RATE = 150.0
@@ -23,32 +24,21 @@ _SETTLED_S = 2.0
 def older_and_newer(play: Play) -> None:
     """Predictors become older and new again, one at a time: rows are always answered, tensors where they are known."""
     stage, account = play.stage, Account(play.stage)
-    older = stage.points / woven.OLDER
-    refused = refused_mixed = asked = 0
+    refused = asked = 0
     copies = _second_copies(play)
     with Load(stage.url, _RATE) as load:
         for _ in range(play.trials):
             for _ in range(3):
                 account.submit()
-            with Tensors(stage.url) as mixed:
-                older.touch()
-                for name in _PREDICTORS:
-                    stage.restart(name)
-                with Tensors(stage.url) as before:
-                    time.sleep(_SETTLED_S)
-                older.unlink()
-                for name in _PREDICTORS:
-                    stage.restart(name)
-            with Tensors(stage.url) as after:
-                time.sleep(_SETTLED_S)
-            play.round.defects += [*mixed.defects[:3], *before.defects[:3], *after.defects[:3]]
+            phases = _there_and_back(stage)
+            play.round.defects += [text for phase in phases for text in phase.defects[:3]]
+            _, before, _, after = phases
             if before.answered or not before.refused:
                 play.defect(f"older predictors answered {before.answered} and refused {before.refused} calls")
             if after.refused or not after.answered:
                 play.defect(f"new predictors answered {after.answered} and refused {after.refused} calls")
-            asked += mixed.asked + after.asked
-            refused_mixed += mixed.refused
-            refused += mixed.refused + before.refused + after.refused
+            asked += sum(phase.asked for phase in phases)
+            refused += sum(phase.refused for phase in phases)
     play.judge(load)
     dead = stage.queues()[topology.DEAD]
     play.round.defects += dead_letter_defects(dead, refused, _second_copies(play) - copies)
@@ -58,7 +48,28 @@ def older_and_newer(play: Play) -> None:
     play.round.count("calls with tensors", asked)
     play.round.figures["dead_letters"] = dead
     play.round.figures["calls_refused"] = refused
-    play.round.figures["refused_share"] = round(refused_mixed / max(asked, 1), 3)
+    play.round.figures["refused_share"] = round(refused / max(asked, 1), 3)
+
+
+def _there_and_back(stage: Stage) -> tuple[Tensors, Tensors, Tensors, Tensors]:
+    """Calls while predictors become older, while both are, while they become new again, and afterwards.
+
+    One after the other: of two at once both calls may travel in one message, which has one dead letter.
+    """
+    older = stage.points / woven.OLDER
+    with Tensors(stage.url) as there:
+        older.touch()
+        for name in _PREDICTORS:
+            stage.restart(name)
+    with Tensors(stage.url) as before:
+        time.sleep(_SETTLED_S)
+    with Tensors(stage.url) as back:
+        older.unlink()
+        for name in _PREDICTORS:
+            stage.restart(name)
+    with Tensors(stage.url) as after:
+        time.sleep(_SETTLED_S)
+    return there, before, back, after
 
 
 def dead_letter_defects(dead: int, refused: int, second_copies: int) -> list[str]:
