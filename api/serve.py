@@ -23,9 +23,10 @@ _SPARE_S = 5.0
 
 
 class Worker(UvicornWorker):  # type: ignore[misc]
-    """The worker process: uvicorn with what was measured to be fastest, and bounded draining."""
+    """The worker process: uvicorn on our own protocol, and bounded draining."""
 
     CONFIG_KWARGS = {
+        # A tenth more predictions than asyncio's own loop at 256 connections, the same at 64 (docs/performance.md).
         "loop": "uvloop",
         # By name, so that the master, which only starts workers, does not load what they are made of.
         "http": "api.predict.lean:LeanProtocol",

@@ -2,7 +2,8 @@
 
 The rename decides who has a number; this only keeps publishers from signing for the same one. A link
 ``.tmp/number-00000012`` says whose it is, and a dead publisher's counts for nothing. A number whose
-publisher died may stay free for ever: numbers are unique and rise, they need not be without gaps.
+publisher died may stay free for ever, and of two in the same moment the higher may appear first: numbers are
+unique and rise with time, without a promise for each moment and with gaps.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ def in_memory(folder: Path, size_mb: int) -> None:
     _run("mount", "-t", "tmpfs", "-o", options, "tmpfs", folder)
 
 
-def on_disk(folder: Path, image: Path, size_mb: int) -> None:
-    """Put the folder on an ext4 of that size, which lies in the file ``image``."""
+def on_disk(folder: Path, size_mb: int) -> None:
+    """Put the folder on an ext4 of that size, which lies in a file beside it."""
+    image = folder.with_suffix(".img")
     with image.open("wb") as file:
         file.truncate(size_mb * 2**20)
     _run("mkfs.ext4", "-q", image)

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
@@ -30,24 +31,12 @@ from tests.faults import changed_programs, mounts, quick_child
 from tests.faults.points import POINTS
 from tests.faults.prepared_artefact import prepare
 from tests.faults.proxy import Proxy
+from tests.faults.tuning import TUNING
 from tests.rabbit import wait_until
 from wire import topology
 
 # Two runs side by side each look for ports of their own.
 FIRST_PORT = 8150 + 50 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-TUNING = {
-    # Leases and silences of seconds, so that two hundred kills of a worker take minutes; what they are for
-    # stays the same. Attempts are counted by tests of their own (test_job_faults, F21): here none may end a job.
-    "WARREN_TRAIN__LEASE_RENEW_S": "1",
-    "WARREN_TRAIN__LEASE_STALE_S": "4",
-    "WARREN_TRAIN__ALIVE_S": "1",
-    "WARREN_TRAIN__SILENCE_S": "4",
-    "WARREN_TRAIN__ATTEMPTS": "50",
-    "WARREN_RETENTION__SWEEP_S": "10",
-    "WARREN_RETENTION__VERSIONS_PER_MODEL": "100000",
-}
-"""Settings of every fault stack."""
-
 PROCESSES = ("api-1", "api-2", "worker", "trainer", "predictor-1", "predictor-2")
 """Those of ours."""
 
@@ -94,15 +83,16 @@ class Stage(Stack):
         stage.points.mkdir()
         stage.clock.write_text("+0")
         prepare(stage.layout.home / quick_child.PREPARED)
-        for folder, size_mb in ((stage.layout.models, volume_mb), (stage.layout.ledger, ledger_mb)):
+        models, ledger = stage.layout.models, stage.layout.ledger
+        for folder, size_mb, mount in (
+            (models, volume_mb, mounts.in_memory),
+            (ledger, ledger_mb, mounts.in_memory),
+            (models, disk_mb, mounts.on_disk),
+        ):
             if size_mb:
                 folder.mkdir()
-                mounts.in_memory(folder, size_mb)
+                mount(folder, size_mb)
                 stage.mounted.append(folder)
-        if disk_mb:
-            stage.layout.models.mkdir()
-            mounts.on_disk(stage.layout.models, stage.layout.home / "models.img", disk_mb)
-            stage.mounted.append(stage.layout.models)
         return stage
 
     @property
@@ -303,7 +293,5 @@ class Stage(Stack):
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        return

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from deploy.native import nginx, ports
 from deploy.native.layout import Layout
@@ -69,15 +69,9 @@ class Edge:
     def __init__(self, layout: Layout, replicas: list[Replica]) -> None:
         self.layout, self.replicas = layout, replicas
 
-    def ask(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
-        headers: dict[str, str] | None = None,
-        come_from: str = "127.0.0.1",
-    ) -> tuple[int, dict[str, str], bytes]:
-        status, fields, content = self.ask_with_fields(method, path, body, headers, come_from)
+    def ask(self, *request: Any, **more: Any) -> tuple[int, dict[str, str], bytes]:
+        """An answer to what ``ask_with_fields`` takes."""
+        status, fields, content = self.ask_with_fields(*request, **more)
         return status, dict(fields), content
 
     def ask_with_fields(
@@ -88,7 +82,7 @@ class Edge:
         headers: dict[str, str] | None = None,
         come_from: str = "127.0.0.1",
     ) -> tuple[int, list[tuple[str, str]], bytes]:
-        """The same with every header as often as it came."""
+        """One request; its answer with every header as often as it came."""
         connection = HTTPConnection("127.0.0.1", self.layout.port, timeout=10, source_address=(come_from, 0))
         try:
             connection.request(method, path, body, headers or {})

@@ -51,25 +51,22 @@ def older_and_newer(play: Play) -> None:
     play.round.figures["refused_share"] = round(refused / max(asked, 1), 3)
 
 
-def _there_and_back(stage: Stage) -> tuple[Tensors, Tensors, Tensors, Tensors]:
+def _there_and_back(stage: Stage) -> list[Tensors]:
     """Calls while predictors become older, while both are, while they become new again, and afterwards.
 
     One after the other: of two at once both calls may travel in one message, which has one dead letter.
     """
     older = stage.points / woven.OLDER
-    with Tensors(stage.url) as there:
-        older.touch()
-        for name in _PREDICTORS:
-            stage.restart(name)
-    with Tensors(stage.url) as before:
-        time.sleep(_SETTLED_S)
-    with Tensors(stage.url) as back:
-        older.unlink()
-        for name in _PREDICTORS:
-            stage.restart(name)
-    with Tensors(stage.url) as after:
-        time.sleep(_SETTLED_S)
-    return there, before, back, after
+    phases: list[Tensors] = []
+    for change in (older.touch, older.unlink):
+        with Tensors(stage.url) as changing:
+            change()
+            for name in _PREDICTORS:
+                stage.restart(name)
+        with Tensors(stage.url) as settled:
+            time.sleep(_SETTLED_S)
+        phases += changing, settled
+    return phases
 
 
 def dead_letter_defects(dead: int, refused: int, second_copies: int) -> list[str]:

@@ -287,11 +287,7 @@ async def test_a_restarted_broker_costs_503s_and_nothing_else(
 async def test_a_broker_alarm_is_answered_with_503_within_a_second(
     open_replica: OpenReplica, predictor: ScriptedPredictor, rabbitmq: Rabbit
 ) -> None:
-    """Out of memory, the broker stops reading from whoever publishes; nothing would be confirmed.
-
-    A machine that is busy with other tests may hold up any single request, so of three alarms the one that was answered
-    first counts: a request that waits for anything but the machine does so in each of them.
-    """
+    """Of three the first to be answered counts: a busy machine may hold up one request, the broker would each time."""
     refused_s = []
     async with open_replica(deadline_ms=10_000) as replica:
         await answering_again(replica)

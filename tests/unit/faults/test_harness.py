@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import socket
 import socketserver
 import subprocess
@@ -156,7 +155,6 @@ def test_a_refused_and_a_missing_answer_are_defects_of_a_load_and_a_late_one_is_
     assert Load("http://127.0.0.1:1", sent=1).defects() == ["1 requests without any end"]
 
 
-@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler, as F26 does")
 def test_the_wall_clock_is_wrong_and_no_other_and_nobody_sleeps_longer(tmp_path: Path) -> None:
     clock = tmp_path / "clock"
     says = (
