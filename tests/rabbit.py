@@ -18,13 +18,13 @@ from deploy.native.broker import HOST, Node, Ports
 from wire import provision, settings
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
-    """Wait for a condition, and say what did not happen when it does not come."""
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 30.0, *, every_s: float = 0.01) -> None:
+    """Wait for a condition, and say what did not happen when it does not come; it is looked at ``every_s``."""
     end = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > end:
             raise AssertionError(f"not within {timeout_s} s: {what}")
-        time.sleep(0.01)
+        time.sleep(every_s)
 
 
 async def eventually(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:

@@ -24,7 +24,7 @@ import httpx
 from model_store import errors as store
 from model_store import reading
 from model_store.signing import Verifier
-from tests.acceptance.stack import ENDED
+from tests.acceptance.stack import ENDED, TLS
 from tests.faults import quick_child
 from tests.faults.stage import Stage
 from wire import topology
@@ -136,7 +136,7 @@ class Account:
         self._models.add(model)
         self._note("invoke", key, model)
         began = time.monotonic()
-        with httpx.Client(base_url=self.stage.url, timeout=15, trust_env=False) as client:
+        with httpx.Client(base_url=self.stage.url, timeout=15, trust_env=False, verify=TLS) as client:
             while time.monotonic() - began < _TRY_FOR_S:
                 job_id = self._try(client, key, model)
                 if job_id:
@@ -200,7 +200,7 @@ class Account:
         end = time.monotonic() + timeout_s
         found: dict[str, dict[str, Any]] = {}
         open_jobs = list(self.accepted.values())
-        with httpx.Client(base_url=self.stage.url, timeout=15, trust_env=False) as client:
+        with httpx.Client(base_url=self.stage.url, timeout=15, trust_env=False, verify=TLS) as client:
             while open_jobs:
                 for job_id in open_jobs:
                     answer = client.get(f"/jobs/{job_id}")
@@ -263,7 +263,7 @@ class Account:
     def _ledger_jobs(self) -> set[str]:
         """Every job the ledger has of this account's models."""
         found: set[str] = set()
-        with httpx.Client(base_url=self.stage.url, timeout=15, trust_env=False) as client:
+        with httpx.Client(base_url=self.stage.url, timeout=15, trust_env=False, verify=TLS) as client:
             for model in self._models:
                 cursor: str | None = ""
                 while cursor is not None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+from typing import TYPE_CHECKING
 
-from tests.acceptance.stack import Client
+if TYPE_CHECKING:
+    # What sends the load needs no client of the stack, and is to begin soon.
+    from tests.acceptance.stack import Client
 
 MODEL = "oracle"
 STEP = 10_000_000

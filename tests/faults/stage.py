@@ -26,7 +26,7 @@ from deploy.native.programs import node as broker_node
 from deploy.native.programs import programs as plain_programs
 from deploy.native.supervision import Supervisor
 from model_store.volume import Volume
-from tests.acceptance.stack import Stack
+from tests.acceptance.stack import TLS, Stack
 from tests.faults import changed_programs, mounts, quick_child
 from tests.faults.points import POINTS
 from tests.faults.prepared_artefact import prepare
@@ -39,6 +39,8 @@ from wire import topology
 FIRST_PORT = 8150 + 50 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 PROCESSES = ("api-1", "api-2", "worker", "trainer", "predictor-1", "predictor-2")
 """Those of ours."""
+_LOOK_S = 0.05
+"""How often a starting process is asked; each question takes time from it and from the load."""
 
 
 @dataclass
@@ -173,7 +175,9 @@ class Stage(Stack):
     def metric(self, name: str, metric: str) -> float:
         """The sum of a metric of a program over its labels; 0 when it cannot be asked."""
         try:
-            text = httpx.get(f"http://127.0.0.1:{self.block.metrics(name)}/metrics", timeout=5, trust_env=False).text
+            text = httpx.get(
+                f"http://127.0.0.1:{self.block.metrics(name)}/metrics", timeout=5, trust_env=False, verify=TLS
+            ).text
         except httpx.HTTPError:
             return 0.0
         lines = [line for line in text.splitlines() if line.startswith((f"{metric} ", f"{metric}{{"))]
@@ -195,8 +199,12 @@ class Stage(Stack):
             one = self.processes().get(name)
             return one is not None and one.pid not in (0, killed) and self.ready_itself(name)
 
-        wait_until(back, f"{name} is back", timeout_s)
+        wait_until(back, f"{name} is back", timeout_s, every_s=_LOOK_S)
         return time.monotonic() - began
+
+    def wait_ready(self, *names: str, timeout_s: float = 60) -> None:
+        """Wait until all of these programs say that they are ready."""
+        wait_until(lambda: all(map(self.ready_itself, names)), f"{names} are ready", timeout_s, every_s=_LOOK_S)
 
     def ready_itself(self, name: str) -> bool:
         """Whether a program says so on a port of its own."""
@@ -207,11 +215,6 @@ class Stage(Stack):
         if name == changed_programs.SECOND_TRAINER:
             return self.ready(f"http://127.0.0.1:{changed_programs.second_metrics(self.block)}")
         return self.ready() if name == "nginx" else ports.taken(self.block.amqp)
-
-    @property
-    def ours(self) -> tuple[str, ...]:
-        """The names of our processes."""
-        return PROCESSES
 
     def limit(self, pid: int, which: int, soft: int | None = None) -> tuple[int, int]:
         """What a process of this stack may use of a resource (soft, hard); with ``soft``, from now on."""

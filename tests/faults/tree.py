@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import psutil
 
-from tests.faults.stage import Stage
+from tests.faults.stage import PROCESSES, Stage
 
 _ALWAYS_WRITTEN = ("logs", "ledger", "nginx", "tmp", "run")
 """Folders of the home whose files grow and go by themselves: a new name counts, another content does not."""
@@ -52,7 +52,7 @@ def around(stage: Stage, names: Iterable[str]) -> dict[str, str]:
     """Which pieces of the names exist in the folders above, in the broker's and where a process stands."""
     pieces = {piece for name in names for text in (name, unquote(name)) for piece in re.split(r"[/\\]", text)}
     folders = {*stage.layout.home.parent.parents, stage.layout.broker, Path("/etc")}
-    folders |= {Path(psutil.Process(stage.pid(name)).cwd()) for name in stage.ours}
+    folders |= {Path(psutil.Process(stage.pid(name)).cwd()) for name in PROCESSES}
     paths = (folder / piece for folder in folders for piece in pieces - {"", ".", ".."})
     return {str(path): _digest(path) for path in paths if os.path.lexists(path)}
 

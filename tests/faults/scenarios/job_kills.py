@@ -37,7 +37,7 @@ def kill_role(play: Play, role: str) -> None:
                 _random_kill(play, account, play.rng.choice(victims))
             else:
                 _kill_at(play, account, points[trial % len(points)])
-            wait_until(lambda: all(map(stage.ready_itself, victims)), f"{role} is back", 60)
+            stage.wait_ready(*victims)
             fault_ends.append(time.time())
         outcome = account.settle()
     play.judge_jobs(account, outcome, fault_ends)

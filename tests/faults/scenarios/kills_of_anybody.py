@@ -39,7 +39,7 @@ def kill_anybody(play: Play) -> None:
         killed_at.append(time.time())
         _kill(play)
         fault_ends.append(time.time())
-    wait_until(lambda: all(map(play.stage.ready_itself, _VICTIMS)), "everybody is back", 60)
+    play.stage.wait_ready(*_VICTIMS)
     fault_ends.append(time.time())
     play.judge_jobs(account, account.settle(240), fault_ends)
     open_then = [endings.open_at(endings.spans(account), moment) for moment in killed_at]

@@ -13,7 +13,7 @@ from model_store import aliases, names
 from tests.faults.load import Load
 from tests.faults.publisher import publish
 from tests.faults.scenarios.playing import Play, Scenario, press_of
-from tests.rabbit import wait_until
+from tests.faults.stage import PROCESSES
 
 _RATE = 60.0
 _MORE_BYTES = 64 * 2**20
@@ -28,7 +28,7 @@ def short_of_everything(play: Play) -> None:
         else:
             _without_descriptors(play, f"api-{1 + trial // 2 % 2}")
     play.round.count("shortages", play.trials)
-    wait_until(lambda: all(map(stage.ready_itself, stage.ours)), "everybody is ready", 30)
+    stage.wait_ready(*PROCESSES, timeout_s=30)
 
 
 def _without_descriptors(play: Play, name: str) -> None:
@@ -43,7 +43,7 @@ def _without_descriptors(play: Play, name: str) -> None:
         time.sleep(5)
         for pid, (soft, _) in before.items():
             stage.limit(pid, resource.RLIMIT_NOFILE, soft)
-        wait_until(lambda: stage.ready_itself(name), f"{name} is ready", 20)
+        stage.wait_ready(name, timeout_s=20)
     play.judge(load)
     gone = [pid for pid in before if not psutil.pid_exists(pid)]
     if gone:

@@ -42,7 +42,7 @@ def freeze_trainer(play: Play) -> None:
             if stage.fired(point):
                 stage.thaw([stage.who_fired(point)])
         play.round.figures["job_ended_s"] = max(play.round.figures.get("job_ended_s", 0), round(slowest, 1))
-        wait_until(lambda: stage.ready_itself("trainer") and stage.ready_itself("trainer-2"), "both are ready", 60)
+        stage.wait_ready("trainer", "trainer-2")
     outcome = account.settle()
     play.round.defects += outcome.defects()
     play.round.count("freezes", play.trials)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import random
 import time
 
 from tests.acceptance.stack import Client
+from tests.faults import heavy_oracle
 from tests.faults.account import Account
 from tests.faults.load import LATE_S, Load
 from tests.faults.scenarios.playing import Play, Scenario
 
-MODEL = "heavy"
-_ROWS = 400
 _TREES = 300
 _FIRST_RATE = 20.0
 _STEP = 1.4
@@ -26,27 +23,14 @@ _BACK_S = 5.0
 
 def train(client: Client) -> None:
     """A forest whose batches cost tens of milliseconds, so that a client in Python can ask for three times too much."""
-    if client.http.get(f"/models/{MODEL}").status_code == 200:
+    if client.http.get(f"/models/{heavy_oracle.MODEL}").status_code == 200:
         return
     draw = random.Random(1)
     rows = [{"x": draw.random(), "z": draw.random(), "y": draw.random()} for _ in range(2_000)]
     params = {"n_estimators": _TREES, "random_state": 1}
-    client.trained(model=MODEL, dataset={"rows": rows}, target="y", estimator="RandomForestRegressor", params=params)
-
-
-_INSTANCES = json.dumps([[n / _ROWS, 1 - n / _ROWS] for n in range(_ROWS)]).encode()
-
-
-def body(_x: int) -> bytes:
-    return b'{"model":"heavy","instances":%s}' % _INSTANCES
-
-
-def objection(_x: int, request_id: str, header_id: str, content: bytes) -> str:
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        told = json.loads(content)
-        whole = (told["request_id"], header_id, len(told["predictions"])) == (request_id, request_id, _ROWS)
-        return "" if whole else f"crossed: {told['request_id']}, {len(told['predictions'])} rows"
-    return f"not readable: {content[:100]!r}"
+    client.trained(
+        model=heavy_oracle.MODEL, dataset={"rows": rows}, target="y", estimator="RandomForestRegressor", params=params
+    )
 
 
 def overload(play: Play) -> None:
@@ -56,10 +40,10 @@ def overload(play: Play) -> None:
         train(client)
     peak = _peak(stage.url)
     account.submit(real=True)
-    with Load(stage.url, 3 * peak, body=body, objection=objection) as load:
+    with Load(stage.url, 3 * peak, oracle=heavy_oracle) as load:
         time.sleep(play.trials)
         ended_at = time.monotonic()
-    with Load(stage.url, peak / 2, body=body, objection=objection) as after:
+    with Load(stage.url, peak / 2, oracle=heavy_oracle) as after:
         time.sleep(_BACK_S + 3)
     refused = sorted(one.seconds for one in load.failed if one.status in (429, 503))
     other = [one for one in load.failed if one.status not in (429, 503)]
@@ -97,7 +81,7 @@ def _peak(url: str) -> float:
     """The most right answers a second at any fixed rate, looked for in steps."""
     best, rate = 0.0, _FIRST_RATE
     while True:
-        with Load(url, rate, body=body, objection=objection) as load:
+        with Load(url, rate, oracle=heavy_oracle) as load:
             time.sleep(_STEP_S)
         good = _sustained(load, _STEP_S)
         best = max(best, good)

@@ -35,7 +35,7 @@ def kill_predictors(play: Play) -> None:
                 wait_until(lambda v=victim, k=killed: stage.pid(v) != k, f"{victim} is started again")
             if way in POINTS:
                 wait_until(lambda w=way: stage.fired(w), f"{way} is reached", 30)
-            wait_until(lambda: all(map(stage.ready_itself, _NAMES)), "both predictors are ready", 60)
+            stage.wait_ready(*_NAMES)
     play.round.count("kills", play.trials)
     play.judge(load)
     play.compare(load, before, 3)

@@ -17,6 +17,7 @@ from tests.faults.stage import PROCESSES
 from tests.rabbit import wait_until
 
 _RATE = 150.0
+_REPLICAS = ("api-1", "api-2")
 _ROLL_RATE = 300.0
 _BASELINE_S = 8.0
 _SETTING = "WARREN_PROCESS__DRAIN_S"
@@ -38,7 +39,7 @@ def kill_replicas(play: Play) -> None:
                 wait_until(lambda name=way: stage.fired(name), f"{way} is reached")
             else:
                 _kill(play, victim, way)
-            wait_until(lambda: all(map(stage.ready, stage.replicas)), "both replicas are ready", 60)
+            stage.wait_ready(*_REPLICAS)
             play.round.figures["back_s"] = max(play.round.figures.get("back_s", 0), round(time.monotonic() - began, 1))
     play.round.count("kills", play.trials)
     play.judge(load)
@@ -66,7 +67,7 @@ def bounce_both(play: Play) -> None:
     slowest_s = 0.0
     for _ in range(play.trials):
         play.pause(0.2)
-        for name in ("api-1", "api-2"):
+        for name in _REPLICAS:
             stage.kill(name)
         with httpx.Client(base_url=stage.url, timeout=5, trust_env=False) as client:
             wait_until(lambda client=client: not _answered(client, 0), "nobody answers", 5)
@@ -74,7 +75,7 @@ def bounce_both(play: Play) -> None:
             began = time.monotonic()
             wait_until(lambda client=client: _answered(client, 1), "a prediction is answered", 15)
             slowest_s = max(slowest_s, time.monotonic() - began)
-        wait_until(lambda: all(map(stage.ready, stage.replicas)), "both are ready", 30)
+        stage.wait_ready(*_REPLICAS, timeout_s=30)
     slow = slowest_s > 1.0
     play.round.count("double restarts", play.trials, int(slow))
     play.round.figures["first_200_s"] = round(slowest_s, 3)

@@ -35,6 +35,15 @@ def test_a_refusal_has_to_say_when_to_come_back(header: bytes, defects: int) -> 
     assert len(load.defects(may_refuse=True)) == defects
 
 
+def test_a_load_that_ends_by_itself_is_a_failure_and_no_lack_of_requests() -> None:
+    load = Load("http://127.0.0.1:1", 200).__enter__()
+    wait_until(lambda: len(load.records) > 10, "some found nobody", 10)
+    load._process.kill()
+    with pytest.raises(AssertionError, match="the load ended with -9"):
+        load.__exit__(None, None, None)
+    assert {one.status for one in load.records} == {0}
+
+
 def test_a_load_is_compared_with_itself_without_the_fault_and_faults_are_as_long_as_asked() -> None:
     before = Load("http://127.0.0.1:1", records=[Record(0, 0.1, 200, "")])
     done = results.Round("F99")
