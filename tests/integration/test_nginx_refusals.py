@@ -38,7 +38,17 @@ def test_bodies_over_the_limit_of_their_path_never_reach_a_replica(
     assert edge.requests == []
 
 
-@pytest.mark.parametrize("path", ["/predict", "/train", "/models/m/rollback"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/predict",
+        "/train",
+        "/models/m/rollback",
+        "/v2/models/m/infer",
+        "/v1/models/m:predict",
+        "/mlflow/m/invocations",
+    ],
+)
 def test_a_body_in_chunks_that_grows_beyond_the_limit_is_refused_as_one_with_a_length(edge: Edge, path: str) -> None:
     chunk = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
@@ -47,7 +57,8 @@ def test_a_body_in_chunks_that_grows_beyond_the_limit_is_refused_as_one_with_a_l
             client.sendall(head + chunk * 12)
         reply = client.recv(4096)
     assert reply.startswith(b"HTTP/1.1 413 ")
-    assert b"application/problem+json" in reply
+    plain = path.startswith(("/v1/", "/v2/", "/mlflow/"))
+    assert (b"Content-Type: application/json" if plain else b"Content-Type: application/problem+json") in reply
     assert edge.requests == []
 
 
@@ -91,20 +102,24 @@ MLFLOW_ERROR = {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "No replica 
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("method", "path", "said"),
     [
-        ("/v2/models/m/infer", ERROR),
-        ("/v2/x", ERROR),
-        ("/v2", ERROR),
-        ("/v1/models/m", ERROR),
-        ("/mlflow/m/ping", MLFLOW_ERROR),
+        ("GET", "/v2/models/m/infer", ERROR),
+        ("GET", "/v2/x", ERROR),
+        ("GET", "/v2", ERROR),
+        ("GET", "/v1/models/m", ERROR),
+        ("GET", "/mlflow/m/ping", MLFLOW_ERROR),
+        ("POST", "/v2/models/m/infer", ERROR),
+        ("POST", "/v1/models/m:predict", ERROR),
+        ("POST", "/mlflow/m/invocations", MLFLOW_ERROR),
     ],
 )
 def test_clients_of_another_protocol_get_its_own_form_of_what_nginx_refuses(
-    edge: Edge, path: str, said: dict[str, str]
+    edge: Edge, method: str, path: str, said: dict[str, str]
 ) -> None:
     for replica in edge.replicas:
         replica.answer = None
-    status, headers, body = edge.ask("GET", path)
+    # More than may come where nothing else is said.
+    status, headers, body = edge.ask(method, path, b"x" * 100_000 if method == "POST" else b"")
     assert (status, headers["content-type"]) == (502, "application/json")
     assert json.loads(body) == said
