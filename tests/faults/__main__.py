@@ -13,6 +13,7 @@ import time
 from tests.faults import results, soak
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.scenarios.playing import ready_stage, run, seed_of
+from tests.faults.stage import Stage
 
 
 def main(arguments: list[str]) -> int:
@@ -74,18 +75,25 @@ def show(tier: str, kept: results.Results) -> None:
 
 
 def _play(kind: str, todo: list[tuple[str, int]], kept: results.Results, end: float) -> None:
-    stage = ready_stage(kind)
+    started: list[Stage] = []
+
+    def stage() -> Stage:
+        started[:] = started or [ready_stage(kind)]
+        return started[0]
+
     try:
         for name, number in todo:
             if time.monotonic() > end:
                 return
             scenario = SCENARIOS[name]
-            done = run(scenario, stage, scenario.chaos[1], seed_of(name, number), number, full=True)
-            kept.add(done)
+            done = run(scenario, stage, scenario.chaos[1], seed_of(name, number), kept, number, full=True)
             sys.stdout.write(f"{results.as_text(done)}\n")
             sys.stdout.flush()
+            if not started:
+                return
     finally:
-        stage.remove()
+        for one in started:
+            one.remove()
 
 
 def _done(kept: results.Results, name: str) -> int:

@@ -6,29 +6,36 @@ out and documented. The other end of the way out leads nowhere.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 from tests.acceptance.stack import Client
 from tests.faults.stage import Stage
 
 _WAY_OUT = "way-out"
+_ELSEWHERE = "198.51.100.1"
 _TABLE = b"x,y\n" + b"".join(b"%d,%d\n" % (x, 3 * x) for x in range(200))
 
 
 def main() -> int:
     _network()
-    _prove_that_it_counts()
-    stage = Stage.set(woven=False)
-    try:
-        stage.up()
-        with Client(stage.url) as client:
-            _journey(client)
-    finally:
-        stage.remove()
-    sys.stdout.write(f"packets {_left() - 1}\n")
+    with tempfile.TemporaryDirectory() as folder:
+        _name_server_elsewhere(Path(folder) / "resolv.conf")
+        before = _prove_that_it_counts()
+        stage = Stage.set(woven=False)
+        try:
+            stage.up()
+            with Client(stage.url) as client:
+                _journey(client)
+        finally:
+            stage.remove()
+        sys.stdout.write(f"packets {_left() - before}\n")
+        subprocess.run(["umount", "/etc/resolv.conf"], check=True)
     return 0
 
 
@@ -47,10 +54,21 @@ def _network() -> None:
         subprocess.run(command.split(), check=True)
 
 
-def _prove_that_it_counts() -> None:
+def _name_server_elsewhere(file: Path) -> None:
+    """A name that is looked up has to leave, also where the machine's own name server is on the loopback."""
+    file.write_text(f"nameserver {_ELSEWHERE}\noptions timeout:1 attempts:1\n")
+    subprocess.run(["mount", "--bind", file, "/etc/resolv.conf"], check=True)
+
+
+def _prove_that_it_counts() -> int:
+    """How many packets left for the proof."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.sendto(b"x", ("198.51.100.1", 53))
+        one.sendto(b"x", (_ELSEWHERE, 53))
     assert _left() == 1, "a packet that leaves is not counted"
+    with contextlib.suppress(socket.gaierror):
+        socket.getaddrinfo("elsewhere.example", 80)
+    assert _left() > 1, "a name that is looked up is not counted"
+    return _left()
 
 
 def _left() -> int:

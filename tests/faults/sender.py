@@ -147,16 +147,24 @@ class Sender:
                     answer = await self._ask(False, head, body)
         except TimeoutError:
             trouble = f"no answer within {GIVE_UP_S} s"
-        except OSError as error:
+        except Exception as error:
+            # Of ours too: who is not judged must not count as right.
             trouble = f"{type(error).__name__}: {error}"
         finally:
             self._open -= 1
         taken_s = time.monotonic() - due
         if not trouble:
-            right = answer.status == 200
-            trouble = self._oracle.objection(x, request_id, *answer[1:3]) if right else _said(answer.content)
+            trouble = self._objection(x, request_id, answer)
         self._told.without_when += answer.status in (429, 503) and not answer.says_when
         self._told.records.append(Record(due, taken_s, answer.status, trouble))
+
+    def _objection(self, x: int, request_id: str, answer: _Answer) -> str:
+        if answer.status != 200:
+            return _said(answer.content)
+        try:
+            return str(self._oracle.objection(x, request_id, answer.request_id, answer.content))
+        except Exception as error:
+            return f"the oracle failed: {type(error).__name__}: {error}"
 
     async def _ask(self, kept: bool, head: bytes, body: bytes) -> _Answer:
         connection = await self._connection(kept)

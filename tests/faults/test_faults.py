@@ -36,7 +36,6 @@ def test_the_promise_holds(scenario: Scenario, stages: Callable[[str], Stage], s
     assert scenario.faults is not None
     rounds, trials = scenario.faults
     for _ in range(rounds):
-        done = run(scenario, stages(scenario.stage), trials, seed(scenario.name))
-        scoreboard.add(done)
+        done = run(scenario, lambda: stages(scenario.stage), trials, seed(scenario.name), scoreboard)
         sys.stdout.write(f"{results.as_text(done)}\n")
         assert not done.defects, results.as_text(done)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import httpx
 import psutil
 
 from tests.faults.stage import PROCESSES, Stage
@@ -50,7 +51,7 @@ class Usage:
         """Look at every process of ours, Nginx and the broker."""
         taken = {}
         for name in WATCHED:
-            blocks = int(stage.metric(name, "warren_python_blocks")) if name in PROCESSES else 0
+            blocks = _blocks(stage, name) if name in PROCESSES else 0
             for pid in stage.pids(name):
                 try:
                     process = psutil.Process(pid)
@@ -135,3 +136,11 @@ def deaths(before: Mapping[str, set[int]], after: Mapping[str, set[int]], ended:
         for name, pids in before.items()
         if name != ended and (gone := pids - after.get(name, set()))
     ]
+
+
+def _blocks(stage: Stage, name: str) -> int:
+    """0 of one that is only just coming back."""
+    try:
+        return int(stage.metric(name, "warren_python_blocks"))
+    except httpx.HTTPError:
+        return 0

@@ -45,6 +45,8 @@ def kill_role(play: Play, role: str) -> None:
     play.round.count("kills", play.trials)
     play.round.count("reads of versions", reader.reads, len(reading_.found))
     play.round.count("polls", poller.polls, len(polling.found))
+    if not (reader.reads and poller.polls):
+        play.defect(f"only {reader.reads} versions were read, and {poller.polls} jobs asked for")
     play.round.figures["slowest_202_s"] = round(max(account.seconds_to_202, default=0), 2)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import resource
 import secrets
 import time
+from pathlib import Path
 
 import httpx
 import psutil
@@ -38,9 +40,10 @@ def _without_descriptors(play: Play, name: str) -> None:
     with Load(stage.url, _RATE) as load:
         time.sleep(1)
         for pid in before:
-            open_now = psutil.Process(pid).num_fds()
-            stage.limit(pid, resource.RLIMIT_NOFILE, open_now)
+            stage.limit(pid, resource.RLIMIT_NOFILE, _lowest_free(pid))
         time.sleep(5)
+        if stage.ready_itself(name):
+            play.defect(f"{name} took a new connection, so it was short of nothing")
         for pid, (soft, _) in before.items():
             stage.limit(pid, resource.RLIMIT_NOFILE, soft)
         stage.wait_ready(name, timeout_s=20)
@@ -48,6 +51,12 @@ def _without_descriptors(play: Play, name: str) -> None:
     gone = [pid for pid in before if not psutil.pid_exists(pid)]
     if gone:
         play.defect(f"{name} ended for want of descriptors")
+
+
+def _lowest_free(pid: int) -> int:
+    """The descriptor that would be opened next: with it as the limit none is, and what is open stays open."""
+    taken = {int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    return next(number for number in itertools.count() if number not in taken)
 
 
 def _without_memory(play: Play) -> None:

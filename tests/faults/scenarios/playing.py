@@ -16,7 +16,7 @@ from tests.faults import endings, oracle
 from tests.faults.account import Account, Outcome
 from tests.faults.load import Load
 from tests.faults.publisher import Press
-from tests.faults.results import Round
+from tests.faults.results import Results, Round
 from tests.faults.stage import Stage
 from wire import topology
 
@@ -109,19 +109,42 @@ class Scenario:
     stage: str = "woven"
 
 
-def run(scenario: Scenario, stage: Stage, trials: int, seed: int, number: int = 0, *, full: bool = False) -> Round:
-    """Play one round, the ``number``-th; an exception of the harness is a defect like any other."""
+def run(
+    scenario: Scenario,
+    stage: Callable[[], Stage],
+    trials: int,
+    seed: int,
+    kept: Results,
+    number: int = 0,
+    *,
+    full: bool = False,
+) -> Round:
+    """Play one round, the ``number``-th, and keep it.
+
+    A stack that does not start, an exception of the harness and a time limit (pytest's is no Exception) are
+    defects like any other. A round that a person interrupts is none, and is played another time.
+    """
     done = Round(scenario.name, seed)
     began = time.monotonic()
     sys.stdout.write(f"{scenario.name}: {trials} trials, seed {seed}\n")
     sys.stdout.flush()
     try:
-        scenario.play(Play(stage, trials, random.Random(seed), done, number, full))
-    except Exception as error:
+        scenario.play(Play(stage(), trials, random.Random(seed), done, number, full))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
         done.defects.append(f"{type(error).__name__}: {error}")
+        if not isinstance(error, Exception):
+            _keep(done, kept, began)
+            raise
+    _keep(done, kept, began)
+    return done
+
+
+def _keep(done: Round, kept: Results, began: float) -> None:
     done.blame()
     done.seconds = round(time.monotonic() - began, 1)
-    return done
+    kept.add(done)
 
 
 def seed_of(name: str, number: int) -> int:
@@ -144,7 +167,10 @@ def ready_stage(kind: str) -> Stage:
 
 @dataclass
 class Watching:
-    """Calls ``look`` again and again in a thread while the block lasts; what it gives are defects."""
+    """Calls ``look`` again and again in a thread while the block lasts; what it gives are defects.
+
+    So is an end of its own, and that it never came to look.
+    """
 
     look: Callable[[], list[str]]
     every_s: float = 0.05
@@ -162,11 +188,16 @@ class Watching:
     ) -> None:
         self._over.set()
         self._thread.join(60)
+        if not self.looks or self._thread.is_alive():
+            self.found.append(f"whoever was to look did so {self.looks} times")
 
     def _run(self) -> None:
-        while not self._over.wait(self.every_s):
-            self.looks += 1
-            self.found += self.look()
+        try:
+            while not self._over.wait(self.every_s):
+                self.found += self.look()
+                self.looks += 1
+        except Exception as error:
+            self.found.append(f"whoever was to look stopped: {type(error).__name__}: {error}")
 
 
 def press_of(play: Play) -> Press:

@@ -35,15 +35,18 @@ def answers_thrice(play: Play) -> None:
         switch.unlink()
     play.judge(load)
     play.round.defects += outcome.defects()
-    again = int(_ignored(play) - ignored)
+    again, of_jobs = (int(now - then) for now, then in zip(_ignored(play), ignored, strict=True))
     play.round.count("jobs", len(account.accepted), len(outcome.duplicated) + len(outcome.lost))
     play.round.figures["ignored_answers"] = again
-    if again < load.sent / 10:
-        play.defect(f"{again} answers came again, to {load.sent} predictions")
+    play.round.figures["ignored_of_jobs"] = of_jobs
+    if again < load.sent or not of_jobs:
+        play.defect(f"{again} answers to {load.sent} predictions came again, and {of_jobs} to jobs")
 
 
-def _ignored(play: Play) -> float:
-    return sum(play.stage.metric(f"api-{number}", "warren_rpc_replies_dropped_total") for number in (1, 2))
+def _ignored(play: Play) -> tuple[float, float]:
+    """What replicas, and what the worker, heard after the answer they had."""
+    heard = {name: play.stage.metric(name, "warren_rpc_replies_dropped_total") for name in ("api-1", "api-2", "worker")}
+    return heard["api-1"] + heard["api-2"], heard["worker"]
 
 
 def poison_first(play: Play) -> None:

@@ -152,7 +152,6 @@ def test_a_refused_and_a_missing_answer_are_defects_of_a_load_and_a_late_one_is_
     assert (load.defects(may_refuse=True), load.slow()) == ([], [])
     load.records.append(Record(0, 9.0, 200, ""))
     assert "1 answers later" in load.slow()[0]
-    assert Load("http://127.0.0.1:1", sent=1).defects() == ["1 requests without any end"]
 
 
 def test_the_wall_clock_is_wrong_and_no_other_and_nobody_sleeps_longer(tmp_path: Path) -> None:

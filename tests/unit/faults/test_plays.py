@@ -44,6 +44,22 @@ def test_a_load_that_ends_by_itself_is_a_failure_and_no_lack_of_requests() -> No
     assert {one.status for one in load.records} == {0}
 
 
+def test_what_the_load_itself_gets_wrong_is_no_right_answer() -> None:
+    class Answering(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while self.request.recv(10_000):
+                self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        # A module without an oracle's two functions.
+        with Load(f"http://127.0.0.1:{server.server_address[1]}", 200, oracle=results) as load:  # type: ignore[arg-type]
+            wait_until(lambda: len(load.records) > 10, "some were judged", 10)
+        server.shutdown()
+    assert load.failed == load.records
+    assert "AttributeError" in load.failed[0].problem
+
+
 def test_a_load_is_compared_with_itself_without_the_fault_and_faults_are_as_long_as_asked() -> None:
     before = Load("http://127.0.0.1:1", records=[Record(0, 0.1, 200, "")])
     done = results.Round("F99")

@@ -10,15 +10,63 @@ import pytest
 from tests.faults import results
 from tests.faults.account import Account, Outcome
 from tests.faults.scenarios import SCENARIOS
-from tests.faults.scenarios.playing import Play, Scenario, run
+from tests.faults.scenarios.playing import Play, Scenario, Watching, run
 
 
-def played(play: Callable[[Play], None]) -> results.Round:
-    stage: Any = None
-    return run(Scenario("F99", "holds", "all", play, faults=None, chaos=(1, 1)), stage, 1, seed=7)
+def nowhere() -> Any:
+    return None
 
 
-def test_a_defect_leaves_no_kind_of_trial_without_a_failure() -> None:
+@pytest.fixture
+def kept(tmp_path: Path) -> results.Results:
+    return results.Results("chaos", tmp_path)
+
+
+def played(kept: results.Results, play: Callable[[Play], None], stage: Callable[[], Any] = nowhere) -> results.Round:
+    """What was kept of a round."""
+    run(Scenario("F99", "holds", "all", play, faults=None, chaos=(1, 1)), stage, 1, 7, kept)
+    return kept.rounds()[-1]
+
+
+def test_a_stack_that_does_not_start_and_a_time_limit_leave_a_failed_round(kept: results.Results) -> None:
+    def no_stack() -> Any:
+        raise RuntimeError("not ready: broker")
+
+    def ends(play: Play) -> None:
+        play.round.count("kills", 3)
+        pytest.fail("Timeout >300.0s")
+
+    assert played(kept, lambda play: None, no_stack).defects == ["RuntimeError: not ready: broker"]
+    with pytest.raises(pytest.fail.Exception):
+        played(kept, ends)
+    assert (kept.rounds()[-1].defects, kept.rounds()[-1].failures) == (["Failed: Timeout >300.0s"], {"kills": 1})
+
+
+def test_a_round_that_a_person_interrupts_is_played_another_time(kept: results.Results) -> None:
+    def interrupted(play: Play) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        played(kept, interrupted)
+    assert kept.rounds() == []
+
+
+def test_who_stops_looking_or_never_looks_has_found_something() -> None:
+    def breaks() -> list[str]:
+        raise ValueError("a page that is none")
+
+    with Watching(breaks, 0.001) as watching:
+        watching._thread.join(10)
+    assert watching.found == [
+        "whoever was to look stopped: ValueError: a page that is none",
+        "whoever was to look did so 0 times",
+    ]
+    with Watching(list, 60) as never:
+        pass
+    assert never.found == ["whoever was to look did so 0 times"]
+
+
+def test_a_defect_leaves_no_kind_of_trial_without_a_failure(kept: results.Results) -> None:
     def breaks(play: Play) -> None:
         play.round.count("kills", 300)
         play.round.count("jobs", 900, 2)
@@ -28,18 +76,18 @@ def test_a_defect_leaves_no_kind_of_trial_without_a_failure() -> None:
         play.round.count("kills", 300)
         raise RuntimeError("the harness")
 
-    assert played(breaks).failures == {"kills": 1, "jobs": 2}
-    assert played(falls_over).failures == {"kills": 1}
-    assert played(lambda play: play.round.count("kills", 300)).failures == {"kills": 0}
+    assert played(kept, breaks).failures == {"kills": 1, "jobs": 2}
+    assert played(kept, falls_over).failures == {"kills": 1}
+    assert played(kept, lambda play: play.round.count("kills", 300)).failures == {"kills": 0}
 
 
-def test_a_job_that_ends_late_is_slow_and_one_without_end_a_defect() -> None:
+def test_a_job_that_ends_late_is_slow_and_one_without_end_a_defect(kept: results.Results) -> None:
     def late(play: Play) -> None:
         account = Account(play.stage, accepted={"k": "a"}, accepted_at={"a": 0.0})
         account.told = {"a": {"ended_at": "1970-01-01T00:00:31Z"}}
         play.judge_jobs(account, Outcome([], [], [], [], [], [], []), [])
 
-    done = played(late)
+    done = played(kept, late)
     assert (done.defects, done.slow) == ([], ["a job ended 31 s after the last fault"])
     assert done.figures == {"slowest_end_s": 31.0}
 
