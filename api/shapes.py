@@ -22,6 +22,7 @@ _EXPECTED = re.compile(
 )
 _LENGTH = re.compile(r"Expected `(?P<kind>\w+)` of length (?P<rule><=|>=) (?P<bound>\d+)$")
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]+)`$")
+_UNKNOWN = "Object contains unknown field"
 _MAX_NAMED = 12
 
 
@@ -31,17 +32,21 @@ def explain(error: msgspec.ValidationError, kind: Any) -> errors.BadInput:
     found = _PATH.search(text)
     path = found["path"] if found else ""
     said = text[: found.start()] if found else text
+    info = _at(inspect.type_info(kind), path)
     missing = _MISSING.match(said)
     if missing:
         path, problem = f"{path}.{missing['field']}", "is required"
     else:
-        problem = _problem(said, _at(inspect.type_info(kind), path))
+        # The client may have called its field so that it ends like a path.
+        if said.startswith(_UNKNOWN) and not isinstance(info, inspect.StructType):
+            path, info = "", inspect.type_info(kind)
+        problem = _problem(said, info)
     at = path.lstrip(".") or "body"
     return errors.BadInput("The body does not have the expected shape.", errors=[errors.FieldError(at, problem)])
 
 
 def _problem(said: str, info: inspect.Type | None) -> str:
-    if said.startswith("Object contains unknown field"):
+    if said.startswith(_UNKNOWN):
         names = sorted(field.encode_name for field in info.fields) if isinstance(info, inspect.StructType) else []
         return "has a field that is not known" + _allowed(names)
     if said.startswith("Invalid enum value"):
@@ -89,7 +94,11 @@ def _literals(info: inspect.Type | None) -> list[str]:
 
 def _at(info: inspect.Type | None, path: str) -> inspect.Type | None:
     """The type that stands at a path of msgspec's, None where it can't be told."""
+    end = 0
     for part in _PARTS.finditer(path):
+        if part.start() != end:
+            return None
+        end = part.end()
         inner = _unwrapped(info)
         if part["field"] and isinstance(inner, inspect.StructType):
             info = next((field.type for field in inner.fields if field.encode_name == part["field"]), None)
@@ -99,4 +108,6 @@ def _at(info: inspect.Type | None, path: str) -> inspect.Type | None:
             info = inner.item_type
         else:
             return None
+    if end != len(path):
+        return None
     return info if isinstance(info, inspect.Metadata) else _unwrapped(info)

@@ -55,9 +55,9 @@ class Wanted:
 def carried_names(source: Source, asked: messages.ReadRows) -> tuple[str, ...]:
     """The input columns to carry, in the order asked for. Raises errors.BadInput."""
     names = tuple(source.names) if asked.carry_all else asked.carried
-    missing = [name for name in names if name not in source.names]
+    missing = [f"columns[{at}]" for at, name in enumerate(names) if name not in source.names]
     if missing:
-        raise errors.BadInput(f"The dataset has no column {listed(missing)}, which the output is to carry.")
+        raise errors.BadInput(f"The dataset lacks columns that the output is to carry: {listed(missing)}.")
     taken = [name for name in names if name in (PREDICTION, ERROR) or name.startswith(PROBABILITY)]
     if taken:
         raise errors.BadInput(

@@ -102,7 +102,10 @@ def check(
     entry = load().estimators.get(estimator)
     if entry is None:
         return (errors.FieldError("estimator", _unknown_estimator(estimator)),)
-    found = [error for name, value in params.items() for error in _check_value(entry, name, value, f"params.{name}")]
+    found = []
+    for index, (name, value) in enumerate(params.items()):
+        found += _check_name(entry, name, _place(entry, "params", name, index))
+        found += _check_value(entry, name, value, f"params.{name}")
     if search is not None:
         found += _check_search(entry, params, search)
     return tuple(found[: errors.MAX_FIELD_ERRORS])
@@ -161,12 +164,20 @@ def _closest(name: str, known: tuple[str, ...]) -> list[str]:
     return [by_lower[one] for one in near]
 
 
+def _place(entry: Estimator, within: str, name: str, index: int) -> str:
+    """Where a parameter stands: by its name if it is one of the estimator's, else by its number."""
+    known = name in entry.params or name in entry.fixed
+    return f"{within}.{name}" if known else f"{within}[{index}]"
+
+
+def _check_name(entry: Estimator, name: str, at: str) -> list[errors.FieldError]:
+    return [] if name in entry.params else [errors.FieldError(at, _unknown_parameter(entry, name))]
+
+
 def _check_value(entry: Estimator, name: str, value: object, at: str) -> list[errors.FieldError]:
-    at = at if len(at) <= 100 else at[:97] + "..."
+    """What is wrong with a value; nothing for a name that is unknown, of which that was said."""
     parameter = entry.params.get(name)
-    if parameter is None:
-        return [errors.FieldError(at, _unknown_parameter(entry, name))]
-    if parameters.accepts(parameter, value):
+    if parameter is None or parameters.accepts(parameter, value):
         return []
     return [errors.FieldError(at, f"must be {parameters.describe(parameter)}")]
 
@@ -182,14 +193,15 @@ def _unknown_parameter(entry: Estimator, name: str) -> str:
 
 def _check_search(entry: Estimator, params: dict[str, Any], search: messages.Search) -> list[errors.FieldError]:
     found = _check_extent(search)
-    for name, values in search.space.items():
-        at = f"search.space.{name}"
+    for index, (name, values) in enumerate(search.space.items()):
+        at = _place(entry, "search.space", name, index)
+        found += _check_name(entry, name, at)
         if not values:
-            found.append(errors.FieldError(at[:100], "must have at least one value to try"))
+            found.append(errors.FieldError(at, "must have at least one value to try"))
         if name in params:
-            found.append(errors.FieldError(at[:100], "is also given in params; give it in one of them"))
-        for index, value in enumerate(values):
-            found += _check_value(entry, name, value, f"{at}[{index}]")
+            found.append(errors.FieldError(at, "is also given in params; give it in one of them"))
+        for number, value in enumerate(values):
+            found += _check_value(entry, name, value, f"{at}[{number}]")
     return found
 
 

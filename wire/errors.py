@@ -51,8 +51,8 @@ MAX_FIELD_ERRORS = 16
 class FieldError(msgspec.Struct, frozen=True):
     """One place in the input and what is wrong there.
 
-    ``at`` is a path such as ``instances[3].age``; ``problem`` says what is wrong and how to
-    mend it, and never repeats the value.
+    ``at`` is a path such as ``instances[3].age``, in which a name that nobody knows but the caller is a
+    number; ``problem`` says what is wrong and how to mend it, and never repeats the value.
     """
 
     at: str

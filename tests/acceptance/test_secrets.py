@@ -15,6 +15,8 @@ from tests.rabbit import wait_until
 from wire import topology
 
 ROW = {"model": KNOWN, "instances": [[5.1, 3.5, 1.4, 0.2]]}
+TRAINING = {"model": "m", "dataset": {"sample": "iris"}, "target": "target", "estimator": "Ridge"}
+ABSENT = "canary-7f3a"
 REQUEST_ID = "r-secrets"
 
 
@@ -38,8 +40,14 @@ def answers(guarded: Stack) -> list[bytes]:
             client.http.post("/predict", json=ROW, headers={"X-Request-ID": REQUEST_ID}),
             client.http.post("/predict", json={**ROW, "model": key}),
             client.http.post("/predict", json={"model": KNOWN, "instances": [[key]]}),
+            client.http.post("/predict", json={"model": KNOWN, "instances": [{key: 1}]}),
+            client.http.post("/predict", json={**ROW, key: 1}),
+            client.http.post(f"/v1/models/{KNOWN}:predict", json={"inputs": {key: [1]}}),
+            client.http.post(f"/v2/models/{KNOWN}/infer", json={"inputs": [tensor(key), tensor("other")]}),
             client.http.post("/predict", content=f'{{"model": "{key}"', headers={"Content-Type": "application/json"}),
             client.http.post("/train", json={"model": "m", "dataset": {"id": key}, "target": key}),
+            client.http.post("/train", json={**TRAINING, "params": {key: 1}}),
+            client.http.post("/train", json={**TRAINING, "search": {"space": {key: [1]}}}),
             client.http.get("/jobs", headers={"Authorization": f"Bearer {key}x"}),
             client.http.get("/jobs", headers={"Authorization": key}),
             client.http.get("/models", params={"api_key": key}),
@@ -52,6 +60,11 @@ def answers(guarded: Stack) -> list[bytes]:
     refused = {answer.status_code for answer in told} - {200, 201}
     assert {400, 401, 405, 422} <= refused, refused
     return [answer.content + str(answer.headers).encode() for answer in told]
+
+
+def tensor(name: str) -> dict[str, object]:
+    """One cell of a column of this name."""
+    return {"name": name, "shape": [1], "datatype": "FP64", "data": [1.0]}
 
 
 def found(secrets: dict[str, bytes], places: dict[str, bytes]) -> list[str]:
@@ -90,6 +103,26 @@ def read(file: Path) -> bytes:
 
 def test_no_secret_is_in_an_answer(secrets: dict[str, bytes], answers: list[bytes]) -> None:
     assert not found(secrets, {str(number): answer for number, answer in enumerate(answers)})
+
+
+def test_no_refusal_repeats_a_name_that_is_legal(guarded: Stack) -> None:
+    with Client(guarded.url, guarded.key) as client:
+        told = [
+            client.http.post("/predict", json={**ROW, "model": ABSENT}),
+            client.http.post("/predict", json={**ROW, "version": ABSENT}),
+            client.http.post("/batch-predictions", json={"model": ABSENT, "dataset": {"id": "0" * 32}}),
+            client.http.get(f"/models/{ABSENT}"),
+            client.http.delete(f"/models/{ABSENT}"),
+            client.http.post(f"/models/{ABSENT}/rollback"),
+            client.http.delete(f"/models/{KNOWN}/aliases/{ABSENT}"),
+            client.http.get(f"/v2/models/{ABSENT}"),
+            client.http.post(f"/v2/models/{ABSENT}/infer", json={"inputs": [tensor("x")]}),
+            client.http.get(f"/v1/models/{ABSENT}"),
+            client.http.get(f"/v1/models/{KNOWN}/labels/{ABSENT}"),
+            client.http.post(f"/mlflow/{ABSENT}/invocations", json={"instances": [[1]]}),
+        ]
+    assert {answer.status_code for answer in told} <= {404, 409, 422}
+    assert not [answer.text for answer in told if ABSENT in f"{answer.headers}{answer.text}"]
 
 
 def test_no_secret_is_in_a_metric_of_any_process(

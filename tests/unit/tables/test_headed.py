@@ -67,6 +67,16 @@ def test_what_is_wrong_with_a_split_table_is_said_with_its_place(body: bytes, at
     assert caught.value.errors[0][0] == at
 
 
+def test_no_problem_repeats_a_name_or_a_cell() -> None:
+    for body in (split(["hunter2"], [[1]]), split(["a", "hunter2"], [[1, 2]]), split(["b", "a"], [["hunter2", 1]])):
+        with pytest.raises(RowErrors) as caught:
+            headed.decode_split(body, NUMBERS, max_rows=9)
+        assert "hunter2" not in str(caught.value)
+    with pytest.raises(RowErrors) as caught:
+        headed.decode_csv(b"a,hunter2\n1,2\n", NUMBERS, max_rows=9)
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b'{"columns":["b","a"],"data":[[NaN,1]]}'])
 def test_what_is_no_json_is_said_to_be_none(body: bytes) -> None:
     with pytest.raises(NotJson):

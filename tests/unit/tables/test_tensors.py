@@ -221,6 +221,13 @@ def test_no_problem_repeats_a_value() -> None:
         assert "hunter2" not in str(refused(NUMBERS, given))
 
 
+def test_no_problem_repeats_a_name() -> None:
+    column = plain("hunter2", "FP64", (1,), [1])
+    for given in ((column,), (column, column), (plain("a", "FP64", (1,), [1]), column)):
+        assert "hunter2" not in str(refused(NUMBERS, *given))
+    assert "hunter2" not in str(refused(NUMBERS, plain("x", "hunter2", (1, 2), [1, 2])))
+
+
 def untyped(name: str, data: Any) -> Tensor:
     return plain(name, "", (), data)
 

@@ -193,9 +193,9 @@ class TestCarried:
 
     def test_a_column_that_is_not_there_cannot_be_carried(self, tmp_path: Path) -> None:
         asked = messages.ReadRows(
-            job_id="j", draft="d", dataset_id="i", features={}, carried=("c",), block_rows=1, block_bytes=1
+            job_id="j", draft="d", dataset_id="i", features={}, carried=("b", "canary"), block_rows=1, block_bytes=1
         )
-        with pytest.raises(errors.BadInput, match="no column c"):
+        with pytest.raises(errors.BadInput, match=r"is to carry: columns\[1\]\."):
             row_reading.carried_names(source(tmp_path, "age,b\n1,2\n"), asked)
 
 
