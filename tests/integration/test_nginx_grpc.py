@@ -154,15 +154,20 @@ def test_calls_of_one_connection_go_to_both_replicas(edge: Edge) -> None:
 
 def test_the_request_id_and_the_deadline_reach_the_replica(edge: Edge) -> None:
     channel = edge.channel.unary_unary(INFER)
-    claimed = (("x-request-id", "mine-1"), ("x-real-ip", "1.2.3.4"), ("x-warren-replicas", "7"))
+    claimed = (
+        ("x-request-id", "mine-1"), ("x-real-ip", "1.2.3.4"), ("x-warren-replicas", "7"),
+        ("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-port", "443"), ("forwarded", "for=1.2.3.4"),
+    )  # fmt: skip
     _, call = channel.with_call(b"", timeout=20, metadata=claimed)
     assert dict(call.initial_metadata())["x-request-id"] == "mine-1"
     (sent,) = edge.replicas[0].seen + edge.replicas[1].seen
     assert sent["x-request-id"] == "mine-1"
     assert sent["grpc-timeout"][-1] in "HMSmun"
-    assert {"x-real-ip", "te"}.isdisjoint(sent)
+    assert {"x-real-ip", "te", "forwarded", "x-forwarded-host", "x-forwarded-port"}.isdisjoint(sent)
+    assert (sent["x-forwarded-for"], sent["x-forwarded-proto"]) == ("127.0.0.1", "http"), "what Nginx saw itself"
     headers, trailers = dict(call.initial_metadata()), dict(call.trailing_metadata())
-    assert {"grpc-status", "x-frame-options"}.isdisjoint(headers)
+    assert {"grpc-status", "x-frame-options", "strict-transport-security"}.isdisjoint(headers)
     assert "x-request-id" not in trailers
     assert sent["x-warren-replicas"] == "2", "its calls take turns"
 

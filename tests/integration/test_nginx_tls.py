@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -14,8 +15,13 @@ import pytest
 
 from deploy.native import ports, readiness
 from tests import certificates
-from tests.integration.nginx_edge import FIRST_PORT, Edge, run
+from tests.integration.nginx_edge import ANSWER, FIRST_PORT, Edge, run
 from warren.connection import Target
+
+SERVICE = "/inference.GRPCInferenceService"
+CALL_ANSWERED = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nGrpc-Status: 0\r\nContent-Length: 5\r\n\r\n\0\0\0\0\0"
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +37,20 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
 def trusting(edge: Edge) -> ssl.SSLContext:
     """What a caller has who was given the certificate: its name is checked too."""
     return ssl.create_default_context(cafile=edge.layout.tls.certificate_file)
+
+
+def credentials(edge: Edge) -> grpc.ChannelCredentials:
+    """The same for gRPC."""
+    certificate = edge.layout.tls.certificate_file
+    assert certificate is not None
+    return grpc.ssl_channel_credentials(certificate.read_bytes())
+
+
+def refused(channel: grpc.Channel, call: str) -> Any:
+    """How a call ended that was refused."""
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(call)(b"", timeout=20)
+    return caught.value
 
 
 @contextlib.contextmanager
@@ -103,18 +123,33 @@ def test_only_versions_of_today_are_spoken(secured: Edge, version: str) -> None:
 
 
 def test_grpc_is_spoken_over_tls_too_and_not_in_the_clear(secured: Edge) -> None:
-    certificate = secured.layout.tls.certificate_file
-    assert certificate is not None
-    credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
-    address, call = f"localhost:{secured.layout.grpc_port}", "/inference.GRPCInferenceService/None"
-    with grpc.secure_channel(address, credentials) as channel, pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(call)(b"", timeout=20)
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(call)(b"", timeout=20)
-    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    address = f"localhost:{secured.layout.grpc_port}"
+    with grpc.secure_channel(address, credentials(secured)) as channel:
+        error = refused(channel, f"{SERVICE}/None")
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    told = [*error.initial_metadata(), *error.trailing_metadata()]
+    assert [value for name, value in told if name == "strict-transport-security"] == ["max-age=31536000"]
+    with grpc.insecure_channel(address) as channel:
+        assert refused(channel, f"{SERVICE}/None").code() is grpc.StatusCode.UNAVAILABLE
     with asking(HTTPConnection("127.0.0.1", secured.layout.grpc_port, timeout=10), "/") as answer:
-        assert answer.headers["grpc-status"] == "3"
+        assert (answer.status, answer.headers["grpc-status"]) == (200, "3")
+        assert answer.headers["strict-transport-security"] is None, "nothing that came in the clear may say so"
+
+
+def test_a_replica_knows_that_a_call_came_over_tls_and_its_caller_is_told_to_stay_with_it(secured: Edge) -> None:
+    for replica in secured.replicas:
+        replica.answer = CALL_ANSWERED
+    try:
+        with grpc.secure_channel(f"localhost:{secured.layout.grpc_port}", credentials(secured)) as channel:
+            call = channel.unary_unary(f"{SERVICE}/ServerLive")
+            _, answer = call.with_call(b"", timeout=20, metadata=(("x-forwarded-proto", "gopher"),))
+    finally:
+        for replica in secured.replicas:
+            replica.answer = ANSWER
+    told = [value for name, value in answer.initial_metadata() if name == "strict-transport-security"]
+    assert told == ["max-age=31536000"]
+    sent = secured.requests[-1].lower()
+    assert (sent.count(b"x-forwarded-proto:"), b"x-forwarded-proto: https\r\n" in sent) == (1, True)
 
 
 def test_nginx_complains_about_nothing(secured: Edge) -> None:
