@@ -51,7 +51,11 @@ class Gateway(FastAPI):
         self.document_json = b""
         self._documenting = threading.Lock()
         self.predictions = Predictions(
-            settings, lambda: self.state.gateway.coalescer, lambda: self.state.gateway.keyring, protocols.form_of
+            settings,
+            lambda: self.state.gateway.coalescer,
+            lambda: self.state.gateway.keyring,
+            protocols.form_of,
+            protocols.respond,
         )
         self._predict = route.PredictRoute(self.predictions)
 

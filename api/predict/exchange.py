@@ -39,12 +39,15 @@ class Predictions:
         coalescer: Callable[[], Coalescer],
         keyring: Callable[[], Keyring],
         form_of: Callable[[bytes], Form | None],
+        respond: problems.Respond,
     ) -> None:
         """``coalescer`` and ``keyring`` are asked for at every request: they are made when the replica starts.
 
-        ``form_of`` finds the form of a prediction by its path; None for all other paths.
+        ``form_of`` finds the form of a prediction by its path; None for all other paths. ``respond`` makes
+        the answer for an error of any path.
         """
         self.form_of = form_of
+        self.respond = respond
         self.keys_required = settings.api.keys == "required"
         self.keyring = keyring
         self.body_bytes = settings.limits.predict_body_bytes

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api import headers, problems
+from api import headers
 from api.predict.exchange import Exchange, Predictions
 from api.predict.forms import Field, Form, RawHeaders
 from wire import errors
@@ -39,6 +40,7 @@ class LeanProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """A client connected (asyncio)."""
         super().connection_made(transport)
+        self.url = b""
         self.headers = []
         self._predictions = self.app.predictions
 
@@ -88,14 +90,22 @@ class LeanProtocol(HttpToolsProtocol):
             lean.complete()
 
     def send_400_response(self, msg: str) -> None:
-        """The parser refuses what came, and says ``msg``: answered as everything else is (uvicorn)."""
+        """The parser refuses what came, and says ``msg``: answered as everything else is (uvicorn).
+
+        That is in the form of the protocol that the path belongs to, and a problem document where the parser
+        gave up before there was a path: at a method it does not know, or within the address.
+        """
         given = next((value for name, value in self.headers if name == b"x-request-id"), None)
         request_id = headers.request_id(given)
-        body = problems.document(errors.MalformedBody("This is not an HTTP request."), request_id)
-        head = [_head(400, problems.MEDIA_TYPE.encode())]
-        head += (b"%b: %b\r\n" % field for field in self.server_state.default_headers)
-        head.append(f"connection: close\r\nx-request-id: {request_id}\r\ncontent-length: {len(body)}\r\n\r\n".encode())
-        self.transport.write(b"".join((*head, body)))
+        path = unquote_to_bytes(self.url.partition(b"?")[0]).decode("utf-8", "replace")
+        error = errors.MalformedBody("This is not an HTTP request.")
+        answer = self._predictions.respond(error, request_id, path)
+        head = [_head(answer.status_code, (answer.media_type or "").encode())]
+        for name, value in (*self.server_state.default_headers, *answer.raw_headers):
+            if name != b"content-type":
+                head.append(b"%b: %b\r\n" % (name, value))
+        head.append(f"connection: close\r\nx-request-id: {request_id}\r\n\r\n".encode())
+        self.transport.write(b"".join((*head, answer.body)))
         self.transport.close()
 
 
