@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -204,6 +205,22 @@ async def test_the_docs_page_needs_nothing_from_elsewhere(client: httpx.AsyncCli
         assert answer.headers["content-type"].startswith(kind)
     assert "/openapi.json" in (await client.get("/docs/start.js")).text
     check(await client.get("/docs/other.js"), 404, "not_found")
+
+
+async def test_no_address_makes_the_docs_page_show_another_document(client: httpx.AsyncClient) -> None:
+    script = (await client.get("/docs/start.js")).text
+    (options,) = re.findall(r"SwaggerUIBundle\(\{(.*)\}\)", script)
+    assert re.findall(r"(\w+)(?:: [^,]+)?(?:, |$)", options) == ["spec", "dom_id", "deepLinking", "validatorUrl"]
+    assert re.findall(r"fetch\(([^)]*)\)", script) == ['"/openapi.json"']
+    bundle = (await client.get("/docs/swagger-ui-bundle.js")).text
+    assert re.findall(r"queryConfigEnabled:([^,]+),", bundle) == ["!1"], "?url= and ?configUrl= are read only with it"
+    plain = await client.get("/docs")
+    asked = await client.get(
+        "/docs", params={"url": "//x/spec.json", "configUrl": "//x/c.json", "queryConfigEnabled": 1}
+    )
+    assert asked.content == plain.content
+    policy = plain.headers["content-security-policy"].split("; ")
+    assert {"default-src 'none'", "script-src 'self'", "connect-src 'self'"} <= set(policy)
 
 
 async def test_the_document_is_made_once_and_not_on_the_loop(
