@@ -2,9 +2,9 @@
 
 Between the batches (and announcements) and the model volume. A version is loaded once however
 many ask for it at once; one that fails is remembered for a while, so that asking again costs
-nothing; beyond the memory bound the least recently used goes, and an older version that nobody
-asks for any more goes when a newer one comes. A version that was unloaded lives until its last
-request is done, because that request holds it.
+nothing; beyond the memory bound the least recently used goes, for a large version before it is
+loaded, and an older version that nobody asks for any more goes when a newer one comes. A version
+that was unloaded lives until its last request is done, because that request holds it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ import time
 from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Final
 
 from model_store import names, reading
 from model_store.signing import Verifier
 from model_store.volume import Volume
-from predictor import metrics
+from predictor import metrics, room
 from predictor.loaded import LoadedVersion, prepare
 from predictor.store_errors import translated
 from wire import errors, logs
@@ -31,18 +30,6 @@ REMEMBER_S = 5.0
 
 MAX_REMEMBERED = 256
 """Failures that are remembered; the oldest goes first."""
-
-VERSION_BYTES = 2**19
-"""What a loaded version takes beside its served file: 0.36 MB were measured for a session of onnxruntime with a graph
-of 3 kB and what belongs to it. Without it a bound on artefacts would let thousands of small versions fill a machine."""
-
-BYTES_IN_MEMORY: Final = {"onnx": 4.4, "skops": 1.0}
-"""What each byte of a served file takes in memory, once it was loaded and predicted, and freed memory went back.
-
-Measured: a forest of 60 trees and 6 million nodes, 108 MB, took 465 MB; forests of 10 trees 4.3 to 5.7 times their
-2 to 10 MB; a graph of matrices (18 MB) its size, and 4.5 times that once it had computed 1,000 rows; a forest and
-neighbours of scikit-learn's (37 and 42 MB) theirs. Not counted: while a graph's forest is loaded, it takes 20 times
-its file."""
 
 Key = tuple[str, int]
 Stamp = tuple[int, int, int]
@@ -76,7 +63,7 @@ class _Entry:
 
     @property
     def cost_bytes(self) -> int:
-        return int(self.loaded.size_bytes * BYTES_IN_MEMORY[self.loaded.runtime.kind]) + VERSION_BYTES
+        return room.cost_bytes(self.loaded.runtime.kind, self.loaded.size_bytes)
 
 
 @dataclass(frozen=True)
@@ -98,6 +85,7 @@ class Registry:
         self._lock = threading.Lock()
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
         self._loading: dict[Key, Future[LoadedVersion]] = {}
+        self._large = room.LargeLoads()
         self._failures: OrderedDict[Key, _Failure] = OrderedDict()
 
     def get(self, model: str, version: int, deadline: Deadline, *, wait_s: float = 0.0) -> LoadedVersion:
@@ -107,7 +95,15 @@ class Registry:
         VersionNotFound, ModelCorrupt, TooLarge, InternalError, or DeadlineExceeded when another
         thread's load takes too long.
         """
-        key = (model, version)
+        while True:
+            try:
+                return self._get((model, version), deadline, wait_s)
+            except errors.DeadlineExceeded:
+                # It may have been that of another caller, who was to load the version and had less time.
+                if deadline.expired:
+                    raise
+
+    def _get(self, key: Key, deadline: Deadline, wait_s: float) -> LoadedVersion:
         entry = self._entries.get(key)
         with translated():
             place = entry.place if entry is not None else self._place(key)
@@ -124,7 +120,7 @@ class Registry:
                 mine = self._loading[key] = Future()
         if running is not None:
             return _outcome(running, deadline)
-        return self._load(key, place, mine, min(wait_s, deadline.remaining_s))
+        return self._load(key, place, mine, deadline, min(wait_s, deadline.remaining_s))
 
     def at_hand(self, model: str, version: int) -> LoadedVersion | None:
         """The version if it is in memory and still the one on the volume; waits for nobody."""
@@ -161,23 +157,22 @@ class Registry:
         folder = self._volume.version(*key)
         return _Place(str(folder / names.SIGNATURE), str(folder / names.DELETED))
 
-    def _load(self, key: Key, place: _Place, mine: Future[LoadedVersion], wait_s: float) -> LoadedVersion:
+    def _load(
+        self, key: Key, place: _Place, mine: Future[LoadedVersion], deadline: Deadline, wait_s: float
+    ) -> LoadedVersion:
         started_at = time.monotonic()
         try:
-            entry = self._read(key, place, wait_s)
+            loaded = self._read(key, place, deadline, wait_s)
         except Exception as error:
             known = error if isinstance(error, errors.WarrenError) else errors.InternalError()
             self._note_failure(key, known, waited=wait_s > 0)
             mine.set_exception(known)
             raise
         else:
-            with self._lock:
-                self._keep(key, entry)
-            mine.set_result(entry.loaded)
+            mine.set_result(loaded)
         finally:
             with self._lock:
                 del self._loading[key]
-        loaded = entry.loaded
         metrics.loads.labels("done").inc()
         metrics.load_seconds.observe(time.monotonic() - started_at)
         logs.log(
@@ -190,18 +185,30 @@ class Registry:
         )
         return loaded
 
-    def _read(self, key: Key, place: _Place, wait_s: float) -> _Entry:
+    def _read(self, key: Key, place: _Place, deadline: Deadline, wait_s: float) -> LoadedVersion:
+        """Read, load and keep the version; a large one waits for its turn, and room is made before it is loaded."""
         model, version = key
         try:
             with translated():
-                artefact = reading.read(self._volume, model, version, self._verifier, self._memory_bytes, wait_s=wait_s)
-                stamp = place.stamp()
-                loaded = prepare(artefact)
+                manifest = reading.read_manifest(self._volume, model, version, self._verifier, wait_s=wait_s)
+                size_bytes = room.served_bytes(manifest)
+                cost_bytes = room.bounded_cost_bytes(manifest, self._memory_bytes)
+                with self._large.turn(size_bytes, deadline):
+                    artefact = reading.read(
+                        self._volume, model, version, self._verifier, self._memory_bytes, wait_s=wait_s
+                    )
+                    stamp = place.stamp()
+                    if stamp is None:
+                        raise errors.VersionNotFound
+                    if size_bytes >= room.LARGE_BYTES:
+                        with self._lock:
+                            self._make_room(cost_bytes)
+                    loaded = prepare(artefact)
+                    with self._lock:
+                        self._keep(key, _Entry(loaded, place, stamp, time.monotonic()))
         except MemoryError as error:
             raise errors.TooLarge("This version needs more memory than the predictor has.") from error
-        if stamp is None:
-            raise errors.VersionNotFound
-        return _Entry(loaded, place, stamp, time.monotonic())
+        return loaded
 
     # ------------------------------------------------------------------ with the lock held
 
@@ -211,18 +218,21 @@ class Registry:
         return entry.loaded
 
     def _keep(self, key: Key, entry: _Entry) -> None:
-        self._entries[key] = entry
         self._failures.pop(key, None)
         for older in [other for other in self._entries if other[0] == key[0] and other[1] < key[1]]:
             if self._entries[older].used_at <= entry.used_at - self._superseded_s:
                 self._evict(older)
-        used = sum(each.cost_bytes for each in self._entries.values())
+        self._make_room(entry.cost_bytes)
+        self._entries[key] = entry
+        self._show()
+
+    def _make_room(self, cost_bytes: int) -> None:
+        used = cost_bytes + sum(each.cost_bytes for each in self._entries.values())
         for oldest in list(self._entries):
-            if used <= self._memory_bytes or oldest == key:
+            if used <= self._memory_bytes:
                 break
             used -= self._entries[oldest].cost_bytes
             self._evict(oldest)
-        self._show()
 
     def _evict(self, key: Key) -> None:
         self._drop(key, "model.evicted")
@@ -249,6 +259,8 @@ class Registry:
 
     def _note_failure(self, key: Key, error: errors.WarrenError, *, waited: bool) -> None:
         metrics.loads.labels(error.code).inc()
+        if isinstance(error, errors.DeadlineExceeded):
+            return  # says nothing about the version
         with self._lock:
             self._failures.pop(key, None)
             # A version that is simply not there costs little to look for, unless that took patience.

@@ -158,7 +158,8 @@ class Predict(Section):
     until they were done; with 8, single rows pass them by (docs/decisions/0015)."""
     memory_bytes: int = 2048 * _MIB
     """Memory that a predictor's loaded versions may take; beyond it the least recently used one goes. Reckoned with
-    4.4 times a graph's file, once a file of scikit-learn's, and half a MiB for each."""
+    4.4 times a graph's file, once a file of scikit-learn's, and half a MiB for each; a version that alone would take
+    more is refused."""
     superseded_s: float = Field(300.0, ge=0)
     """Seconds for which nobody asked for a version, after which it is unloaded when a newer one of its model comes."""
     presence_s: float = Field(2.0, gt=0)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from model_store import deletion, names, reading
-from predictor import loaded, metrics
+from predictor import loaded, metrics, room
 from predictor import registry as registering
 from predictor.registry import Registry
 from tests.rabbit import wait_until
@@ -21,7 +21,7 @@ from wire.deadlines import Deadline
 
 
 def cost_bytes(graph: bytes) -> int:
-    return int(len(graph) * registering.BYTES_IN_MEMORY["onnx"]) + registering.VERSION_BYTES
+    return room.cost_bytes("onnx", len(graph))
 
 
 def test_a_version_is_loaded_once_and_kept(shelf: Shelf, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

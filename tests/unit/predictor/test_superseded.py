@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from predictor import registry as registering
+from predictor import room
 from predictor.registry import Registry
 from tests.unit.predictor.artefacts import Shelf, regression
 from tests.unit.predictor.loading import soon
@@ -67,7 +68,7 @@ def test_a_newer_version_stays_when_an_older_one_comes(shelf: Shelf, clock: Cloc
 def test_small_versions_count_for_what_they_take(shelf: Shelf) -> None:
     for _ in range(3):
         shelf.publish(regression())
-    registry = Registry(shelf.volume, shelf.verifier, int(2.5 * registering.VERSION_BYTES))
+    registry = Registry(shelf.volume, shelf.verifier, int(2.5 * room.VERSION_BYTES))
     for version in (1, 2, 3):
         registry.get("m", version, soon())
     assert registry.loaded() == [("m", 2), ("m", 3)]
