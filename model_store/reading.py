@@ -183,7 +183,8 @@ def _opened(folder: int, name: str, size_bytes: int | None) -> Iterator[int]:
 
 def _read_up_to(descriptor: int, limit_bytes: int) -> bytes:
     blocks: list[bytes] = []
-    left = limit_bytes
+    # One byte more shows a file that grew; room for all that a manifest may be is not always there.
+    left = min(limit_bytes, os.fstat(descriptor).st_size + 1)
     while left > 0 and (block := os.read(descriptor, left)):
         blocks.append(block)
         left -= len(block)

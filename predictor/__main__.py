@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 
+from predictor import memory_limit
 from predictor.service import PredictorService
 from wire import held_memory, logs, settings
 
@@ -13,6 +14,7 @@ from wire import held_memory, logs, settings
 def main() -> int:
     """Serve until SIGTERM or SIGINT, then drain. Gives the exit status: 1 without a usable key."""
     held_memory.share_arenas(map_large=False)
+    memory_limit.apply()
     config = settings.load()
     logs.configure("predictor", config.process.log_level)
     ended = threading.Event()

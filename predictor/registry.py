@@ -164,7 +164,8 @@ class Registry:
         try:
             loaded = self._read(key, place, deadline, wait_s)
         except Exception as error:
-            known = error if isinstance(error, errors.WarrenError) else errors.InternalError()
+            # A copy: by its frames the error itself would hold the future, which would hold it and the version's bytes.
+            known = _copy(error) if isinstance(error, errors.WarrenError) else errors.InternalError()
             self._note_failure(key, known, waited=wait_s > 0)
             mine.set_exception(known)
             raise
@@ -288,4 +289,8 @@ def _outcome(running: Future[LoadedVersion], deadline: Deadline) -> LoadedVersio
         raise errors.DeadlineExceeded("The version was still being loaded.") from error
     except errors.WarrenError as error:
         # One exception object raised in several threads would gather all their frames.
-        raise type(error)(error.message) from None
+        raise _copy(error) from None
+
+
+def _copy(error: errors.WarrenError) -> errors.WarrenError:
+    return type(error)(error.message)

@@ -28,6 +28,7 @@ MAX_GRAPH_BYTES = 2 * 1024**3 - 1
 _INPUT_TYPES = {"numbers": ("tensor(float)", "tensor(double)"), "texts": ("tensor(string)",)}
 _OUTPUT_NAMES = (["label"], ["label", "probabilities"], ["value"])
 _FATAL_ONLY = 4
+_SHORTAGE = ("bad_alloc", "Failed to allocate memory")
 
 
 def _session(data: bytes) -> onnxruntime.InferenceSession:
@@ -47,8 +48,14 @@ def _session(data: bytes) -> onnxruntime.InferenceSession:
     return session
 
 
+def _raise_shortage(error: Exception) -> None:
+    """MemoryError where onnxruntime had too little memory, which it mostly says in its message alone."""
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _SHORTAGE):
+        raise MemoryError from error
+
+
 class OnnxRuntime(outputs.Runtime):
-    """A graph in memory. Raises errors.Corrupt when the bytes are not a graph of ours."""
+    """A graph in memory. Raises errors.Corrupt when the bytes are not a graph of ours, MemoryError without room."""
 
     kind: ClassVar[Literal["onnx", "skops"]] = "onnx"
 
@@ -59,6 +66,7 @@ class OnnxRuntime(outputs.Runtime):
         try:
             session = _session(data)
         except Exception as error:  # onnxruntime's exceptions share no base class
+            _raise_shortage(error)
             raise errors.Corrupt("the graph cannot be loaded") from error
         self.size_bytes = len(data)
         self._widths: dict[str, int] = {}
@@ -75,7 +83,7 @@ class OnnxRuntime(outputs.Runtime):
         self._session: onnxruntime.InferenceSession | None = session
 
     def predict(self, numbers: outputs.Numbers, texts: outputs.Texts, probabilities: bool = False) -> outputs.Output:
-        """Answer every row. Raises outputs.CannotPredict."""
+        """Answer every row. Raises outputs.CannotPredict, MemoryError."""
         wanted = self._names if probabilities else self._names[:1]
         session = self._session
         if session is None:
@@ -83,6 +91,7 @@ class OnnxRuntime(outputs.Runtime):
         try:
             answers = session.run(wanted, self._feeds(numbers, texts))
         except Exception as error:  # onnxruntime's exceptions share no base class
+            _raise_shortage(error)
             raise outputs.CannotPredict("the graph has no answer for these rows") from error
         if self._names[0] == "value":
             return outputs.Output(answers[0].reshape(-1).astype(np.float64, copy=False), None)

@@ -81,6 +81,22 @@ def test_the_size_is_that_of_the_file() -> None:
     assert OnnxRuntime(data).size_bytes == len(data)
 
 
+def test_rows_without_enough_memory_are_no_fault_of_the_rows() -> None:
+    """Given a graph that wants 256 TiB for each answer."""
+    made = graphs.model(
+        [
+            helper.make_node("ConstantOfShape", ["huge"], ["zeros"]),
+            helper.make_node("ReduceSum", ["zeros"], ["nothing"], keepdims=0),
+            helper.make_node("Add", ["numbers", "nothing"], ["value"]),
+        ],
+        [tensor("numbers", TensorProto.FLOAT, [None, 1])],
+        [tensor("value", TensorProto.FLOAT, [None, 1])],
+        [numpy_helper.from_array(np.array([2**46]), "huge")],
+    )
+    with pytest.raises(MemoryError):
+        OnnxRuntime(made.SerializeToString()).predict(np.ones((1, 1)), no_texts(1))
+
+
 def test_a_graph_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_graph, "MAX_GRAPH_BYTES", 10)
     with pytest.raises(errors.TooLarge):

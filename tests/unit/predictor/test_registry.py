@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -192,6 +195,26 @@ def test_a_load_that_needs_too_much_memory_fails_alone(
     monkeypatch.setattr(registering, "prepare", exhausted)
     with pytest.raises(errors.TooLarge):
         registry.get("m", 1, soon())
+
+
+def test_a_load_that_failed_holds_nothing_of_the_version(
+    shelf: Shelf, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.publish(regression())
+    read: list[weakref.ref[Any]] = []
+
+    def exhausted(artefact: Any) -> Any:
+        read.append(weakref.ref(artefact))
+        raise MemoryError
+
+    monkeypatch.setattr(registering, "prepare", exhausted)
+    gc.disable()
+    try:
+        with suppress(errors.TooLarge):
+            registry.get("m", 1, soon())
+        assert [each() for each in read] == [None]
+    finally:
+        gc.enable()
 
 
 def test_a_defect_in_a_load_is_an_internal_error_for_those_who_wait(
