@@ -51,8 +51,9 @@ class Batches:
     """Answers batches.
 
     Of those on the handler threads two are computed at a time, one of them of up to PART_ROWS rows and
-    one larger, so that a few rows never wait for many; others may be waiting for their version. Quick
-    ones are computed where they arrive, beside both (docs/decisions/0015).
+    one larger, so that a few rows don't wait for many; others may be waiting for their version. Quick
+    ones are computed where they arrive, beside both (docs/decisions/0015). Each that waits keeps its place
+    among the ``predict.prefetch`` (8) that are held: with that many large ones here nothing else arrives.
     """
 
     def __init__(self, references: References, *, max_rows: int) -> None:

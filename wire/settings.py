@@ -155,7 +155,7 @@ class Predict(Section):
     """Seconds between two looks at the predict queue's consumers; at none, 503 at once."""
     prefetch: int = Field(8, ge=1, le=64)
     """Batches a predictor holds. With 2, two batches of thousands of rows kept every single row of every model away
-    until they were done; with 8, single rows pass them by (docs/decisions/0015)."""
+    until they were done; with 8, single rows pass up to seven by (docs/decisions/0015)."""
     memory_bytes: int = 2048 * _MIB
     """Memory that a predictor's loaded versions may take; beyond it the least recently used one goes. Reckoned with
     4.4 times a graph's file, once a file of scikit-learn's, and half a MiB for each; a version that alone would take
