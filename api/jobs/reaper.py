@@ -2,11 +2,13 @@
 
 Between the ledger and the jobs queue; every worker runs one. It believes no clock but its own
 monotonic one: what matters is how long it has itself seen a lease or a waiting job stand still,
-so a clock that jumps, here or elsewhere, expires nothing.
+so a clock that jumps, here or elsewhere, expires nothing. Time in which it could not look does not
+count: where the ledger was away, or the process frozen, nobody could renew either.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,6 +18,9 @@ from wire import errors, logs
 
 LOOK_AT_MOST = 500
 """Rows one look reads of each kind: the oldest matter first, the rest has its turn later."""
+
+LONGEST_PAUSE_S = 3.0
+"""Seconds between two looks, or a third of ``stale_s`` if that is more, after which the times begin anew."""
 
 _LOST = errors.InternalError("The worker that followed this job was lost.").to_body()
 
@@ -51,22 +56,30 @@ class Reaper:
         self._attempts = attempts
         self._seen: dict[str, Seen] = {}
         self._empty_since_s: float | None = None
+        self._looked_s = -math.inf
 
     def look(self) -> None:
         """One look at everything. Raises errors.LedgerUnavailable."""
+        now_s = self._clock()
+        if now_s - self._looked_s > max(LONGEST_PAUSE_S, self._stale_s / 3):
+            self._seen, self._empty_since_s = {}, None
+        self._looked_s = -math.inf  # a look that fails counts as none: who holds a lease could not renew it either
+        self._look(now_s)
+        self._looked_s = now_s
+
+    def _look(self, now_s: float) -> None:
         held = self._ledger.watching.held(LOOK_AT_MOST)
         waiting = self._ledger.watching.waiting(LOOK_AT_MOST)
-        self._remember([*held, *waiting])
+        self._remember([*held, *waiting], now_s)
         for job in held:
-            if self._stands_still(job):
+            if self._stands_still(job, now_s):
                 self._take_away(job)
-        drained = self._queue_is_drained()
+        drained = self._queue_is_drained(now_s)
         for job in waiting:
-            if self._stands_still(job) and (drained or not job.confirmed):
+            if self._stands_still(job, now_s) and (drained or not job.confirmed):
                 self._bring_back(job)
 
-    def _remember(self, jobs: list[Job]) -> None:
-        now_s = self._clock()
+    def _remember(self, jobs: list[Job], now_s: float) -> None:
         seen = {}
         for job in jobs:
             mark = (job.epoch, job.beat, job.enqueues, job.confirmed)
@@ -74,16 +87,15 @@ class Reaper:
             seen[job.job_id] = before if before is not None and before.mark == mark else Seen(mark, now_s)
         self._seen = seen
 
-    def _stands_still(self, job: Job) -> bool:
-        return self._clock() - self._seen[job.job_id].since_s >= self._stale_s
+    def _stands_still(self, job: Job, now_s: float) -> bool:
+        return now_s - self._seen[job.job_id].since_s >= self._stale_s
 
-    def _queue_is_drained(self) -> bool:
+    def _queue_is_drained(self, now_s: float) -> bool:
         """Whether the jobs queue has been empty for so long that no waiting job's message is in it."""
         try:
             empty = self._queued_messages() == 0
         except errors.BrokerUnavailable:
             empty = False
-        now_s = self._clock()
         if not empty:
             self._empty_since_s = None
         elif self._empty_since_s is None:

@@ -7,6 +7,7 @@ import pytest
 from api.jobs.reaper import Reaper
 from api.ledger import Ledger, rows
 from tests.jobs import new_job
+from tests.unit.api.shop import away
 from wire import errors
 
 
@@ -49,6 +50,13 @@ class World:
         while self.now_s < end:
             self.now_s += 1
             self.reaper.look()
+
+    def look_in_vain(self, times: int) -> None:
+        """Look every second while the ledger is away."""
+        for _ in range(times):
+            self.now_s += 1
+            with pytest.raises(errors.LedgerUnavailable):
+                self.reaper.look()
 
     def accepted(self, *, confirmed: bool = True) -> rows.Job:
         job = self.ledger.jobs.accept(new_job(), queued_limit=99)
@@ -97,6 +105,47 @@ def test_jump_of_the_clock_between_two_looks_takes_nothing_that_was_renewed(worl
     world.now_s += 100_000
     world.reaper.look()
     assert world.find(job).holder == "w1"
+
+
+@pytest.mark.parametrize("what", ["nothing looked", "no look succeeded"])
+def test_time_in_which_nobody_could_renew_takes_no_lease(
+    world: World, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = world.taken()
+    world.look_for(3)
+    if what == "nothing looked":
+        world.now_s += 20
+    else:
+        away(monkeypatch, world.ledger.watching, "held", 20)
+        world.look_in_vain(20)
+    world.look_for(10)
+    assert world.find(job).holder == "w1"
+    assert world.ledger.leases.renew([(job.job_id, job.epoch)])
+    world.look_for(14)
+    assert (world.find(job).holder, world.published) == ("w1", [])
+    world.look_for(2)
+    assert (world.find(job).holder, world.published) == (None, [job.job_id])
+
+
+def test_ledger_that_could_only_be_read_leaves_the_holder_time_to_renew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = world.taken()
+    world.look_for(14)
+    away(monkeypatch, world.ledger.leases, "expire", 1)
+    world.look_in_vain(1)
+    world.look_for(14)
+    assert world.find(job).holder == "w1"
+    world.look_for(2)
+    assert world.find(job).holder is None
+
+
+def test_queue_is_not_known_to_be_empty_while_nobody_looked(world: World) -> None:
+    world.accepted()
+    world.look_for(3)
+    world.now_s += 20
+    world.look_for(10)
+    assert world.published == []
 
 
 def test_new_reaper_believes_only_what_it_has_seen_itself(world: World) -> None:
