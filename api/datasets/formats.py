@@ -10,6 +10,8 @@ CSV_TYPES = frozenset({"text/csv", "application/csv"})
 """Content types of CSV."""
 PARQUET_TYPES = frozenset({"application/vnd.apache.parquet", "application/octet-stream"})
 """Content types of Parquet."""
+UNREADABLE = (errors.BadInput, errors.MalformedBody, errors.TooLarge, errors.TrainingFailed)
+"""What a trainer answers where the table itself is at fault; whatever else it says may pass."""
 _PARQUET = b"PAR1"
 _NOT_CSV = {
     b"PAR1": "Parquet: send it as application/vnd.apache.parquet",

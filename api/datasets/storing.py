@@ -12,6 +12,7 @@ import anyio.to_thread
 import msgspec
 
 from api.datasets.files import DatasetFolder
+from api.datasets.formats import UNREADABLE
 from api.datasets.receiving import Draft, Received
 from api.ledger import rows
 from api.ledger.database import now_ms
@@ -21,7 +22,6 @@ from wire.deadlines import Deadline
 
 ID_CHARS = 32
 """A dataset's id is so much of the lower-case hexadecimal SHA-256 of its bytes."""
-_UNREADABLE = (errors.BadInput, errors.MalformedBody, errors.TooLarge, errors.TrainingFailed)
 
 
 def folder_of(state: State) -> DatasetFolder:
@@ -79,7 +79,7 @@ async def describe(state: State, dataset: rows.Dataset, owner: str) -> rows.Data
     if dataset.profile is None and dataset.error_code is None:
         try:
             profile = await _inspect(state, dataset.dataset_id)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             await anyio.to_thread.run_sync(_reject, state, dataset.dataset_id, owner)
             raise errors.BadInput(error.message, errors=error.errors, hint=error.hint) from error
         except errors.WarrenError as error:

@@ -10,6 +10,7 @@ from collections import Counter
 from functools import partial
 
 from api.datasets.files import DatasetFolder
+from api.datasets.formats import UNREADABLE
 from api.ledger import Ledger
 from api.ledger.database import now_ms
 from api.offline.folder import OutputFolder
@@ -21,6 +22,8 @@ _DAY_MS = 86_400_000
 _BATCH = 500
 _LOOK_AT_MOST = 100
 _TRIES = 3
+_DOUBTFUL = (errors.DeadlineExceeded, errors.InternalError)
+"""Too much for any trainer, or a trainer that was stopped: only further tries tell."""
 INSPECT_S = 300.0
 """Seconds an inspection in the background may take; a gigabyte of CSV needs a minute or two."""
 
@@ -83,9 +86,9 @@ class Describer:
         self._tries: Counter[str] = Counter()
 
     def describe_next(self) -> bool:
-        """Inspect the one that was tried least; False when none is left. Raises errors.NotAnswered.
+        """Inspect the one that was tried least; False when it is time to pause. Raises errors.NotAnswered.
 
-        What a trainer cannot read, or not in time, is marked with the reason and not asked again.
+        A table that cannot be read, or not within some tries, is marked with the reason and not asked again.
         """
         missing = [row.dataset_id for row in self._ledger.datasets.unprofiled(_LOOK_AT_MOST)]
         if not missing:
@@ -93,23 +96,25 @@ class Describer:
             return False
         if self._rpc.queue_state(topology.INSPECT).consumers == 0:
             raise errors.Unroutable
-        self._describe(min(missing, key=lambda dataset_id: self._tries[dataset_id]))
-        return True
+        return self._describe(min(missing, key=lambda dataset_id: self._tries[dataset_id]))
 
-    def _describe(self, dataset_id: str) -> None:
+    def _describe(self, dataset_id: str) -> bool:
         self._tries[dataset_id] += 1
         question = messages.InspectRequest(dataset_id=dataset_id)
         deadline = Deadline.after(INSPECT_S)
         try:
             profile = self._rpc.call(topology.INSPECT, question, messages.DatasetProfile, deadline=deadline)
-        except errors.Answered as error:
+        except UNREADABLE as error:
             self._condemn(dataset_id, error)
-        except errors.DeadlineExceeded as error:
-            if self._tries[dataset_id] >= _TRIES:
-                self._condemn(dataset_id, error)
+        except (errors.Answered, errors.DeadlineExceeded) as error:
+            if not isinstance(error, _DOUBTFUL) or self._tries[dataset_id] < _TRIES:
+                logs.log("dataset.profiled", level="WARNING", dataset_id=dataset_id, error=error.code)
+                return False
+            self._condemn(dataset_id, error)
         else:
             self._ledger.datasets.describe(dataset_id, profile)
             logs.log("dataset.profiled", dataset_id=dataset_id, rows=profile.rows)
+        return True
 
     def _condemn(self, dataset_id: str, error: errors.WarrenError) -> None:
         self._ledger.datasets.condemn(dataset_id, error.to_body())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -45,7 +46,8 @@ class Datasets:
     def place(self, new: rows.Dataset, *, owner: str, put: Callable[[], None]) -> rows.Dataset:
         """Store the row and put the file in place with ``put``, together.
 
-        Returns the row as stored, which is the older one where the content was there already.
+        Returns the row as stored, which is the older one where the content was there already; what was once
+        found wrong with it is forgotten, so that it is looked at again.
         Raises errors.Conflict where the same bytes are stored as another kind, and what ``put`` raises.
         """
         with self._database.serialised(f"dataset {new.dataset_id}") as connection:
@@ -54,12 +56,15 @@ class Datasets:
                 raise errors.Conflict(f"The same bytes are already stored as {found.kind}.")
             put()
             if found is None:
+                stored = new
                 row = {name: getattr(new, name) for name in new.__struct_fields__}
                 connection.execute(insert(tables.datasets).values(row))
             else:
-                connection.execute(_where(new.dataset_id).values(used_ms=new.used_ms))
+                stored = msgspec.structs.replace(found, error_code=None, error_message=None)
+                again = {"used_ms": new.used_ms, "error_code": None, "error_message": None}
+                connection.execute(_where(new.dataset_id).values(again))
             _own(connection, new.dataset_id, owner)
-            return found or new
+            return stored
 
     def find(self, dataset_id: str, *, owner: str | None) -> rows.Dataset:
         """The dataset. ``owner`` None sees all. Raises errors.DatasetNotFound."""

@@ -76,6 +76,13 @@ def test_description_is_kept_and_missing_ones_are_found(ledger: Ledger) -> None:
     assert [one.dataset_id for one in ledger.datasets.unprofiled(9)] == [new.dataset_id]
 
 
+def test_what_was_wrong_with_a_dataset_is_forgotten_when_it_is_uploaded_again(ledger: Ledger) -> None:
+    dataset = place(ledger, new_dataset())
+    ledger.datasets.condemn(dataset.dataset_id, errors.InternalError().to_body())
+    assert place(ledger, new_dataset(dataset_id=dataset.dataset_id)).error_code is None
+    assert [one.dataset_id for one in ledger.datasets.unprofiled(9)] == [dataset.dataset_id]
+
+
 def test_dataset_goes_when_its_last_owner_lets_go(ledger: Ledger) -> None:
     dataset = place(ledger, new_dataset())
     place(ledger, dataset, owner="bob")

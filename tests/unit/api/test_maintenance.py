@@ -99,9 +99,42 @@ def test_dataset_that_takes_too_long_lets_others_pass_and_is_given_up(
 
     trainer.profile = inspect
     describer = Describer(lite, rpc)
-    wait_until(lambda: not describer.describe_next(), "none is left to describe")
+    wait_until(lambda: (describer.describe_next(), lite.datasets.unprofiled(9))[1] == [], "none is left to describe")
     assert lite.datasets.find(quick, owner=None).columns() is not None
     assert lite.datasets.find(slow, owner=None).error_code == "deadline_exceeded"
+
+
+def test_inspection_that_a_stop_cut_off_is_made_again(lite: Ledger, rpc: RpcClient, trainer: TrainerDouble) -> None:
+    real = trainer.profile
+
+    def stop(_: str) -> messages.DatasetProfile:
+        trainer.profile = real
+        raise errors.InternalError("The inspection was not done in time.")
+
+    trainer.profile = stop
+    dataset_id = placed(lite)
+    describer = Describer(lite, rpc)
+    assert [describer.describe_next() for _ in range(3)] == [False, True, False]
+    found = lite.datasets.find(dataset_id, owner=None)
+    assert (found.error_code, found.columns() is not None) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "condemned"),
+    [(errors.InternalError(), True), (errors.DatasetNotFound(), False), (errors.StorageFull(), False)],
+    ids=lambda value: getattr(value, "code", ""),
+)
+def test_only_what_may_be_the_tables_own_fault_is_given_up(
+    lite: Ledger, rpc: RpcClient, trainer: TrainerDouble, error: errors.Answered, condemned: bool
+) -> None:
+    def refuse(_: str) -> messages.DatasetProfile:
+        raise error
+
+    trainer.profile = refuse
+    dataset_id = placed(lite)
+    describer = Describer(lite, rpc)
+    assert [describer.describe_next() for _ in range(4)] == [False, False, condemned, False]
+    assert lite.datasets.find(dataset_id, owner=None).error_code == (error.code if condemned else None)
 
 
 def test_sweep_removes_what_nobody_owns_and_keeps_the_rest(lite: Ledger, tmp_path: Path) -> None:
