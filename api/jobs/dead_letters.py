@@ -121,19 +121,23 @@ def show(app: celery.Celery) -> list[str]:
     return lines
 
 
-def replay(app: celery.Celery, ledger: Ledger, enqueuer: Enqueuer, chosen: set[str] | None) -> dict[str, str]:
-    """Send the jobs of the chosen letters (None: all) again; old job id to new.
+def replay(app: celery.Celery, ledger: Ledger, enqueuer: Enqueuer, chosen: set[str] | None) -> dict[str, str | None]:
+    """Send the jobs of the chosen letters (None: all) again; old job id to new, None where its dataset is gone.
 
     A letter leaves the queue once its new job is in the ledger, so an interrupted replay doubles
-    none: the same letter gives the same new job. Raises errors.DatasetNotFound and NotAnswered.
+    none: the same letter gives the same new job. Raises errors.NotAnswered.
     """
-    replayed = {}
+    replayed: dict[str, str | None] = {}
     with letters(app) as found:
         for message in found:
             dead = _decoded(message)
             if dead is None or (chosen is not None and dead[1].job_id not in chosen):
                 continue
-            job = ledger.jobs.accept(_again(*dead), queued_limit=sys.maxsize)
+            try:
+                job = ledger.jobs.accept(_again(*dead), queued_limit=sys.maxsize)
+            except errors.DatasetNotFound:
+                replayed[dead[1].job_id] = None
+                continue
             enqueuer.enqueue(job.job_id, job.request_id)
             action: DeedKind = "batch.accepted" if job.kind == KIND else "train.accepted"
             ledger.audit.write([making.deed(OPERATOR, action, f"{job.job_id} {job.model}")])
@@ -169,30 +173,34 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("name the jobs to replay, or --all")
     config = settings.load()
     logs.configure("dead_letters", "WARNING")
+    app = make_app(config.broker)
     try:
-        lines = _run(chosen, config)
+        if chosen.command == "replay":
+            return _report(_replay(app, config, None if chosen.all else set(chosen.job_ids)))
+        sys.stdout.write("".join(f"{line}\n" for line in show(app)))
+        return 0
     except errors.WarrenError as error:
         sys.stderr.write(f"{error.message}\n")
         return 1
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return 0
 
 
-def _run(chosen: argparse.Namespace, config: settings.Settings) -> list[str]:
-    app = make_app(config.broker)
-    if chosen.command == "list":
-        return show(app)
+def _replay(app: celery.Celery, config: settings.Settings, chosen: set[str] | None) -> dict[str, str | None]:
     ledger, rpc = Ledger(config.ledger), RpcClient(config.broker, "worker", "dead-letters")
     rpc.start()
     try:
         if not rpc.wait_connected(_CONNECT_S):
             raise errors.BrokerUnavailable
-        ids = None if chosen.all else set(chosen.job_ids)
-        replayed = replay(app, ledger, Enqueuer(app, rpc, ledger), ids)
+        return replay(app, ledger, Enqueuer(app, rpc, ledger), chosen)
     finally:
         rpc.close()
         ledger.close()
-    return [f"{old}\t{new}" for old, new in replayed.items()]
+
+
+def _report(replayed: dict[str, str | None]) -> int:
+    sys.stdout.write("".join(f"{old}\t{new}\n" for old, new in replayed.items() if new is not None))
+    kept = [old for old, new in replayed.items() if new is None]
+    sys.stderr.write("".join(f"{old}: its dataset is gone; the letter is kept.\n" for old in kept))
+    return 1 if kept else 0
 
 
 if __name__ == "__main__":
