@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +33,9 @@ from wire.client import RpcClient
 MOST = 10_000
 """Letters one command reads at most: the bound of the queue."""
 _CONNECT_S = 5.0
+_AT_MOST = 100
+AGAIN_S = 15.0
+"""Seconds after which a letter that somebody began to send, and that is not known to be out, is sent again."""
 
 Letter = messages.JobDead | messages.BatchDead
 """A training, or an offline prediction, that failed for good."""
@@ -42,14 +46,29 @@ _TYPES = {letter.TYPE: (kind, letter) for kind, letter in _KINDS.items()}
 class DeadLetters:
     """Publishes dead letters, confirmed; for the worker."""
 
-    def __init__(self, ledger: Ledger, rpc: RpcClient) -> None:
+    def __init__(self, ledger: Ledger, rpc: RpcClient, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` is monotonic, in seconds."""
         self._ledger = ledger
         self._rpc = rpc
+        self._clock = clock
+        self._seen: dict[tuple[str, int], float] = {}
 
     def send_due(self) -> None:
-        """Send what is due. Raises errors.NotAnswered when the broker or the ledger is away."""
-        while self._ledger.watching.send_dead_letter(self._send):
-            pass
+        """Send what is due. Raises errors.NotAnswered when the broker or the ledger is away.
+
+        Of several workers one sends a letter. It is doubled only where the broker kept it and did not say so
+        in time, or where that could not be noted any more.
+        """
+        due = self._ledger.watching.dead_letters_due(_AT_MOST)
+        now_s = self._clock()
+        self._seen = {(job.job_id, job.beat): self._seen.get((job.job_id, job.beat), now_s) for job in due}
+        if due and not self._rpc.connected:
+            raise errors.BrokerUnavailable
+        for job in due:
+            fresh = job.holder is None or now_s - self._seen[job.job_id, job.beat] >= AGAIN_S
+            if fresh and self._ledger.watching.claim_dead_letter(job):
+                self._send(job)
+                self._ledger.watching.dead_letter_sent(job)
 
     def bury(self, body: bytes, tag: str) -> None:
         """Keep a message of the jobs queue that nobody can read. Raises errors.NotAnswered."""
@@ -105,16 +124,19 @@ def _decoded(message: Any) -> tuple[str, Letter] | None:
 
 
 def show(app: celery.Celery) -> list[str]:
-    """One line per letter: a job's id, model, attempts and error, or what is known of the rest."""
-    lines = []
+    """One line per job: its id, model, attempts and error; and per other letter, with what is known of it."""
+    lines: list[str] = []
+    shown: set[str] = set()
     with letters(app) as found:
         for message in found:
             found_job = _decoded(message)
             if found_job is None:
                 kind = message.properties.get("type") or "unknown"
                 lines.append(f"-\t{kind}\t{len(message.body)} bytes\t{message.headers.get('queue', '')}")
-            else:
-                job = found_job[1]
+                continue
+            job = found_job[1]
+            if job.job_id not in shown:  # else another copy of its letter
+                shown.add(job.job_id)
                 lines.append(
                     f"{job.job_id}\t{job.model}\t{job.attempts} attempts\t{job.error.code}: {job.error.message}"
                 )
@@ -133,17 +155,23 @@ def replay(app: celery.Celery, ledger: Ledger, enqueuer: Enqueuer, chosen: set[s
             dead = _decoded(message)
             if dead is None or (chosen is not None and dead[1].job_id not in chosen):
                 continue
-            try:
-                job = ledger.jobs.accept(_again(*dead), queued_limit=sys.maxsize)
-            except errors.DatasetNotFound:
-                replayed[dead[1].job_id] = None
-                continue
-            enqueuer.enqueue(job.job_id, job.request_id)
-            action: DeedKind = "batch.accepted" if job.kind == KIND else "train.accepted"
-            ledger.audit.write([making.deed(OPERATOR, action, f"{job.job_id} {job.model}")])
-            message.ack()
-            replayed[dead[1].job_id] = job.job_id
+            job_id = dead[1].job_id
+            if job_id not in replayed:  # else another copy of its letter
+                replayed[job_id] = _send_again(ledger, enqueuer, *dead)
+            if replayed[job_id] is not None:
+                message.ack()
     return replayed
+
+
+def _send_again(ledger: Ledger, enqueuer: Enqueuer, kind: str, dead: Letter) -> str | None:
+    try:
+        job = ledger.jobs.accept(_again(kind, dead), queued_limit=sys.maxsize)
+    except errors.DatasetNotFound:
+        return None
+    enqueuer.enqueue(job.job_id, job.request_id)
+    action: DeedKind = "batch.accepted" if job.kind == KIND else "train.accepted"
+    ledger.audit.write([making.deed(OPERATOR, action, f"{job.job_id} {job.model}")])
+    return job.job_id
 
 
 def _again(kind: str, dead: Letter) -> NewJob:

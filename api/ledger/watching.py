@@ -1,8 +1,6 @@
-"""What the worker's maintenance looks at: held leases, waiting jobs, and jobs to be settled."""
+"""What the worker's maintenance looks at: held leases, waiting jobs, jobs to be settled, and letters to send."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from sqlalchemy import ColumnElement, not_, or_, select, update
 
@@ -13,10 +11,11 @@ from api.ledger.jobs import LIVE
 _jobs = tables.jobs.c
 _must_settle = or_(_jobs.cancel_requested, _jobs.settle_due)
 _unheld = _jobs.holder.is_(None)
+_LETTERS = "dead letters"
 
 
 class Watching:
-    """Bounded reads of live jobs, oldest first. Every method raises errors.LedgerUnavailable."""
+    """Bounded reads of jobs, oldest first. Every method raises errors.LedgerUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -33,21 +32,22 @@ class Watching:
         """Jobs that nobody follows and that only have to be settled and ended."""
         return self._select(limit, LIVE, _unheld, _must_settle)
 
-    def send_dead_letter(self, send: Callable[[rows.Job], None]) -> bool:
-        """Call ``send`` for one failed job whose dead letter is due, and note that it is out.
+    def dead_letters_due(self, limit: int) -> list[rows.Job]:
+        """Failed jobs whose dead letter is not known to be out; those with a ``holder`` were claimed already."""
+        return self._select(limit, _jobs.status == "failed", _jobs.dead_letter == "due")
 
-        False when none is due. Workers take turns, so a letter is doubled only where a process
-        dies between ``send`` and the commit. Raises what ``send`` raises.
-        """
-        due = select(tables.jobs).where(_jobs.status == "failed", _jobs.dead_letter == "due")
-        with self._database.serialised("dead letters") as connection:
-            row = connection.execute(due.order_by(_jobs.number).limit(1)).one_or_none()
-            if row is None:
-                return False
-            send(rows.job(row))
-            sent = update(tables.jobs).where(_jobs.number == row.number).values(dead_letter="sent")
+    def claim_dead_letter(self, job: rows.Job) -> bool:
+        """Claim the right to send it; of those who read the job as it is now only one gets it."""
+        unchanged = (_jobs.number == job.number, _jobs.dead_letter == "due", _jobs.beat == job.beat)
+        claimed = update(tables.jobs).where(*unchanged).values(holder=_LETTERS, beat=_jobs.beat + 1)
+        with self._database.writing() as connection:
+            return connection.execute(claimed).rowcount == 1
+
+    def dead_letter_sent(self, job: rows.Job) -> None:
+        """Note that the letter is out."""
+        sent = update(tables.jobs).where(_jobs.number == job.number).values(dead_letter="sent", holder=None)
+        with self._database.writing() as connection:
             connection.execute(sent)
-            return True
 
     def _select(self, limit: int, *conditions: ColumnElement[bool]) -> list[rows.Job]:
         statement = select(tables.jobs).where(*conditions).order_by(_jobs.number).limit(limit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import celery
 import pytest
@@ -11,8 +12,14 @@ from kombu.transport import memory
 
 from api.jobs import dead_letters
 from api.jobs.celery_app import make_app
-from api.ledger import Ledger
+from api.jobs.dead_letters import DeadLetters
+from api.jobs.enqueueing import Enqueuer
+from api.ledger import Ledger, rows
+from api.ledger.leases import Ended
+from tests.jobs import new_job
+from tests.rabbit import wait_until
 from wire import errors, messages, settings, topology
+from wire.client import RpcClient
 from wire.memory import MemoryBroker
 
 
@@ -24,8 +31,22 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[celery.Celery]:
     app.conf.broker_url = "memory://"
     with app.connection_for_write() as connection:
         connection.default_channel.queue_declare(topology.DEAD)
+        connection.default_channel.queue_purge(topology.DEAD)
         yield app
-        connection.default_channel.queue_delete(topology.DEAD)
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    return MemoryBroker(settings.Broker(confirm_timeout_s=0.2, reconnect_max_s=0.1))
+
+
+@pytest.fixture
+def rpc(broker: MemoryBroker) -> Iterator[RpcClient]:
+    rpc = broker.client("worker", "worker")
+    rpc.start()
+    assert rpc.wait_connected(10)
+    yield rpc
+    rpc.close()
 
 
 @pytest.fixture
@@ -63,6 +84,7 @@ def listed(app: celery.Celery) -> list[str]:
 
 def test_letter_whose_dataset_is_gone_holds_up_no_other(
     app: celery.Celery,
+    broker: MemoryBroker,
     tmp_path: Path,
     lite: Ledger,
     monkeypatch: pytest.MonkeyPatch,
@@ -70,7 +92,6 @@ def test_letter_whose_dataset_is_gone_holds_up_no_other(
 ) -> None:
     put(app, "gone", dataset_id="0" * 32)
     put(app, "good")
-    broker = MemoryBroker()
     config = settings.Settings(ledger=settings.Ledger(url=f"sqlite:///{tmp_path}/ledger.sqlite3"))
     monkeypatch.setattr(settings, "load", lambda: config)
     monkeypatch.setattr(dead_letters, "make_app", lambda _: app)
@@ -81,3 +102,78 @@ def test_letter_whose_dataset_is_gone_holds_up_no_other(
     assert (old, lite.jobs.find(new, owner="ann").model) == ("good", "churn")
     assert said.err == "gone: its dataset is gone; the letter is kept.\n"
     assert listed(app) == ["gone"]
+
+
+def test_copies_of_a_letter_are_one_to_whoever_reads_them(
+    app: celery.Celery, broker: MemoryBroker, rpc: RpcClient, lite: Ledger
+) -> None:
+    for _ in range(3):
+        put(app, "copied")
+    assert listed(app) == ["copied"]
+    replayed = dead_letters.replay(app, lite, Enqueuer(app, rpc, lite), None)
+    assert [job.job_id for job in lite.watching.waiting(9)] == list(replayed.values())
+    assert len(broker.queues[topology.JOBS].ready) == 1
+    assert listed(app) == []
+
+
+def failed(ledger: Ledger) -> rows.Job:
+    """A job whose dead letter is due."""
+    job = taken(ledger)
+    ledger.leases.finish(job.job_id, job.epoch, Ended("failed", error=errors.InternalError().to_body(), dead=True))
+    return job
+
+
+def taken(ledger: Ledger) -> rows.Job:
+    job = ledger.leases.take(ledger.jobs.accept(new_job(), queued_limit=9).job_id, "w1")
+    assert job is not None
+    return job
+
+
+def test_broker_that_does_not_confirm_is_given_few_copies(broker: MemoryBroker, rpc: RpcClient, lite: Ledger) -> None:
+    job = failed(lite)
+    now_s = 0.0
+    workers = [DeadLetters(lite, rpc, lambda: now_s) for _ in range(2)]
+    broker.freeze()
+    with pytest.raises(errors.BrokerUnavailable):
+        workers[0].send_due()
+    for _ in range(int(dead_letters.AGAIN_S)):
+        for worker in workers:
+            worker.send_due()
+        now_s += 1
+    broker.thaw()
+    assert len(broker.queues[topology.DEAD].ready) == 1
+    for worker in workers:
+        worker.send_due()
+    assert len(broker.queues[topology.DEAD].ready) == 2
+    assert lite.jobs.find(job.job_id, owner=None).dead_letter == "sent"
+
+
+def test_letters_wait_for_a_broker_that_is_away_and_then_go_at_once(
+    broker: MemoryBroker, rpc: RpcClient, lite: Ledger
+) -> None:
+    failed(lite)
+    letters = DeadLetters(lite, rpc)
+    broker.stop()
+    wait_until(lambda: not rpc.connected, "the connection is lost")
+    with pytest.raises(errors.BrokerUnavailable):
+        letters.send_due()
+    broker.start()
+    assert rpc.wait_connected(10)
+    letters.send_due()
+    assert len(broker.queues[topology.DEAD].ready) == 1
+
+
+def test_leases_are_renewed_while_the_broker_considers_a_letter(
+    ledger: Ledger, rpc: RpcClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed(ledger)
+    held = taken(ledger)
+    real, renewed = rpc.publish, []
+
+    def publish(*arguments: Any, **keywords: Any) -> None:
+        renewed.extend(ledger.leases.renew([(held.job_id, held.epoch)]))
+        real(*arguments, **keywords)
+
+    monkeypatch.setattr(rpc, "publish", publish)
+    DeadLetters(ledger, rpc).send_due()
+    assert renewed == [held.job_id]

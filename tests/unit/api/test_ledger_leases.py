@@ -205,24 +205,28 @@ def test_watching_tells_held_waiting_and_settling_apart(ledger: Ledger) -> None:
     assert [job.job_id for job in ledger.watching.to_settle(9)] == [given_back.job_id]
 
 
-def test_dead_letter_is_sent_once_though_many_try(ledger: Ledger) -> None:
+def due_letter(ledger: Ledger) -> rows.Job:
     job = taken(ledger)
     ledger.leases.finish(job.job_id, job.epoch, Ended("failed", error=FELL, dead=True))
-    sent: list[str] = []
-    outcomes = all_at_once(
-        *(partial(ledger.watching.send_dead_letter, lambda dead: sent.append(dead.job_id)) for _ in range(5))
-    )
+    (due,) = ledger.watching.dead_letters_due(9)
+    return due
+
+
+def test_dead_letter_is_claimed_once_though_many_try(ledger: Ledger) -> None:
+    due = due_letter(ledger)
+    outcomes = all_at_once(*(partial(ledger.watching.claim_dead_letter, due) for _ in range(5)))
     assert sorted(outcomes) == [False] * 4 + [True]
-    assert sent == [job.job_id]
+    ledger.watching.dead_letter_sent(due)
+    assert ledger.watching.dead_letters_due(9) == []
+    assert (now(ledger, due).dead_letter, now(ledger, due).holder) == ("sent", None)
 
 
-def test_dead_letter_nobody_kept_stays_due(ledger: Ledger) -> None:
-    job = taken(ledger)
-    ledger.leases.finish(job.job_id, job.epoch, Ended("failed", error=FELL, dead=True))
-
-    def refuse(_: rows.Job) -> None:
-        raise errors.BrokerUnavailable
-
-    with pytest.raises(errors.BrokerUnavailable):
-        ledger.watching.send_dead_letter(refuse)
-    assert ledger.watching.send_dead_letter(lambda _: None)
+def test_dead_letter_that_was_claimed_and_not_sent_stays_due(ledger: Ledger) -> None:
+    due = due_letter(ledger)
+    assert due.holder is None
+    assert ledger.watching.claim_dead_letter(due)
+    (again,) = ledger.watching.dead_letters_due(9)
+    assert again.holder is not None
+    assert ledger.watching.held(9) == []
+    assert ledger.watching.claim_dead_letter(again)
+    assert not ledger.watching.claim_dead_letter(again)
