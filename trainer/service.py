@@ -111,6 +111,8 @@ class TrainerService:
             lacking["broker"] = "not connected"
         if not self._health.writable():
             lacking["models"] = "the model volume cannot be written to"
+        if not self._config.paths.datasets.is_dir():
+            lacking["datasets"] = "the folder of datasets is not there"
         return lacking
 
     def _stop_training(self, request: Request) -> None:

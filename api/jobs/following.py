@@ -25,8 +25,11 @@ POLL_S = 0.25
 REFUSALS = 60
 """How often a full or missing queue may refuse the request before the attempt has failed."""
 _PAUSE_MAX_S = 5.0
-_INPUT = (errors.BadInput, errors.MalformedBody, errors.TooLarge, errors.NotFound, errors.TrainingFailed)
-"""Errors that the same input would cause again: no retry helps."""
+_INPUT = (errors.BadInput, errors.MalformedBody, errors.TooLarge, errors.TrainingFailed)
+"""Errors that the same input would cause again: no retry helps.
+
+Not DatasetNotFound: no dataset of a live job can be deleted, so its folder is missing on that one trainer.
+"""
 
 
 @dataclass(frozen=True)

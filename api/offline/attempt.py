@@ -27,7 +27,15 @@ from wire.client import RpcClient
 READING, PREDICTING, WRITING = (0.0, 0.3), (0.3, 0.95), (0.95, 1.0)
 """The parts of the whole that the stages stand for."""
 
-_INPUT: Final = (errors.BadInput, errors.TooLarge, errors.NotFound, errors.InferenceCrashed, errors.StorageFull)
+_INPUT: Final = (
+    errors.BadInput,
+    errors.TooLarge,
+    errors.ModelNotFound,
+    errors.VersionNotFound,
+    errors.InferenceCrashed,
+    errors.StorageFull,
+)
+"""Errors that end a job at once; DatasetNotFound is none of them, for ``following``'s reason."""
 
 rows_written = telemetry.counter("bulk_rows_written", "Rows written to outputs of offline predictions")
 """Rows without an answer included."""

@@ -27,6 +27,7 @@ class TrainerDouble:
         self.requests: list[messages.TrainRequest] = []
         self.fits: Counter[str] = Counter()
         self.stopped: list[str] = []
+        self.failures: list[errors.WarrenError] = []
         self.gates: dict[str, threading.Event] = {}
         self.settling = threading.Event()
         self.settling.set()
@@ -73,6 +74,8 @@ class TrainerDouble:
             return _done(train, version)
         request.ack()
         self.fits[train.job_id] += 1
+        if self.failures:
+            raise self.failures.pop()
         kind = train.model.split("-")[0]
         if kind == "garbled":
             request.reply_raw(b"{}", "from.the.future")

@@ -117,12 +117,16 @@ def test_a_trainer_imports_nothing_of_what_its_children_do() -> None:
     assert printed.stdout.strip() == "[]"
 
 
-def test_a_trainer_whose_volume_is_gone_is_not_ready(trainer: TrainerService, config: settings.Settings) -> None:
+@pytest.mark.parametrize("name", ["models", "datasets"])
+def test_a_trainer_whose_folder_is_gone_is_not_ready(
+    trainer: TrainerService, config: settings.Settings, name: str
+) -> None:
     assert trainer.lacking() == {}
+    folder: Path = getattr(config.paths, name)
 
-    config.paths.models.rename(config.paths.models.with_name("away"))
+    folder.rename(folder.with_name("away"))
 
-    wait_until(lambda: set(trainer.lacking()) == {"models"}, "it says what it lacks")
+    wait_until(lambda: set(trainer.lacking()) == {name}, "it says what it lacks")
 
 
 def test_a_training_outlives_a_lost_connection_and_its_job_is_answered_when_asked_again(

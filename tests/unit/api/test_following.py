@@ -199,6 +199,30 @@ def test_garbled_answers_fail_the_attempt(shop: Shop) -> None:
     assert (job.status, job.attempts, job.holder) == ("queued", 1, None)
 
 
+def test_dataset_that_one_trainer_does_not_see_costs_an_attempt(shop: Shop) -> None:
+    shop.trainer().failures = [errors.DatasetNotFound()]
+    job = shop.run(shop.accepted())
+    assert (job.status, job.attempts, job.holder) == ("queued", 1, None)
+    job = shop.run(job)
+    assert (job.status, job.attempts) == ("succeeded", 2)
+
+
+def test_dataset_that_no_trainer_sees_ends_the_job_with_a_dead_letter(shop: Shop) -> None:
+    trainer = shop.trainer()
+    trainer.failures = [errors.DatasetNotFound() for _ in range(3)]
+    job = shop.accepted()
+    attempts = [shop.run(job).attempts for _ in range(3)]
+    job = shop.find(job)
+    assert (attempts, job.status, job.error_code, job.dead_letter) == ([1, 2, 3], "failed", "dataset_not_found", "due")
+    assert trainer.tombstones == {job.job_id}
+
+
+def test_dataset_that_cannot_be_read_ends_the_job_at_once(shop: Shop) -> None:
+    shop.trainer().failures = [errors.BadInput("The table has no rows.")]
+    job = shop.run(shop.accepted())
+    assert (job.status, job.error_code, job.attempts, job.dead_letter) == ("failed", "bad_input", 1, "")
+
+
 def test_cancel_nobody_asked_us_for_is_settled(shop: Shop) -> None:
     trainer = shop.trainer()
     job = shop.run(shop.accepted("unasked"))

@@ -169,13 +169,20 @@ def test_an_output_that_was_published_before_a_crash_is_the_output(shop: Shop) -
     assert shop.tables.asked == []
 
 
-@pytest.mark.parametrize(
-    "error", [errors.BadInput("The table has no rows."), errors.DatasetNotFound(), errors.StorageFull()]
-)
+@pytest.mark.parametrize("error", [errors.BadInput("The table has no rows."), errors.StorageFull()])
 def test_what_the_trainer_cannot_read_ends_the_job_at_once(shop: Shop, error: errors.WarrenError) -> None:
     shop.tables.failure = error
     job = shop.run(shop.accepted())
     assert (job.status, job.error_code, job.error_message, job.attempts) == ("failed", error.code, error.message, 1)
+    assert shop.left() == []
+
+
+def test_a_dataset_that_the_trainer_does_not_see_costs_attempts(shop: Shop) -> None:
+    shop.tables.failure = errors.DatasetNotFound()
+    job = shop.run(shop.accepted())
+    assert (job.status, job.attempts, job.holder) == ("running", 1, None)
+    job = shop.run(job)
+    assert (job.status, job.error_code, job.dead_letter) == ("failed", "dataset_not_found", "due")
     assert shop.left() == []
 
 
