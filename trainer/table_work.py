@@ -7,14 +7,17 @@ request is acknowledged when the work is done: what a killed trainer had, anothe
 
 from __future__ import annotations
 
+import random
 import re
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from model_store.errors import FULL
 from trainer import dataset_files, table_order
 from trainer.child_process import ChildProcess
 from trainer.spec import ChildProgress
@@ -76,16 +79,19 @@ class TableWork:
                 self._stopped.discard(asked.job_id)
 
     def _draft(self, asked: messages.ReadRows | messages.WriteParquet) -> Path:
-        """The draft, with the order in it. Raises errors.Cancelled where it is gone, and StorageFull."""
+        """The draft, with the order in it. Raises errors.Cancelled where it is gone, StorageFull, InternalError."""
         if not _DRAFT.fullmatch(asked.draft):
             raise errors.MalformedBody("not the name of a draft")
         draft = self._config.paths.predictions.absolute() / DRAFTS / asked.draft
+        _await(draft)
         try:
             (draft / table_order.FILE).write_bytes(msgspec.json.encode(Order(asked.TYPE, msgspec.Raw(asked.encode()))))
         except FileNotFoundError as error:
             raise errors.Cancelled("The draft is gone.") from error
         except OSError as error:
-            raise errors.StorageFull from error
+            if error.errno in FULL:
+                raise errors.StorageFull from error
+            raise errors.InternalError("The trainer cannot write to the draft.") from error
         return draft
 
     def _work(
@@ -114,6 +120,13 @@ class TableWork:
             raise errors.InternalError("The trainer stopped before the table was done.")
         if job_id in self._stopped:
             raise errors.Cancelled
+
+
+def _await(draft: Path) -> None:
+    """Give a draft that a worker has just made the time that a dataset has to show up here."""
+    late = Deadline.after(dataset_files.LATE_S)
+    while not draft.is_dir() and not late.expired:
+        time.sleep(_POLL_S * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
 
 
 def _fraction(line: bytes | None, before: float) -> float:

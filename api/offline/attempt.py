@@ -152,6 +152,9 @@ class _Attempt:
             progress=self._filter,
         )
         outcome = follower.ask()
+        if isinstance(outcome, Interrupted) and outcome.cancel and not self._held.cancel:
+            # Nobody asked for it: that trainer does not see the draft, or another attempt took it away.
+            return Failed(errors.InternalError("The trainer did not find the draft.").to_body(), final=False)
         if isinstance(outcome, Failed):
             return Failed(outcome.error, final=isinstance(errors.from_body(outcome.error), _INPUT))
         return outcome

@@ -42,6 +42,7 @@ class Tables:
     def __init__(self, broker: MemoryBroker, root: Path) -> None:
         self.blocks = [Block(2, b"[[1],[2]]"), Block(2, b"[[3]]", b"", (Refused(0, "x must be a number"),))]
         self.failure: errors.WarrenError | None = None
+        self.before: Callable[[], Any] = lambda: None
         self.said_rows: int | None = None
         self.asked: list[str] = []
         self.stopped: list[str] = []
@@ -54,6 +55,7 @@ class Tables:
 
     def _handle(self, request: Request) -> messages.Message:
         self.asked.append(request.kind)
+        self.before()
         request.reply(messages.TrainProgress(job_id="j", fraction=0.5, stage="reading"))
         if self.failure is not None:
             raise self.failure
@@ -228,6 +230,34 @@ def test_a_cancel_ends_a_job_that_waits_for_predictors(shop: Shop) -> None:
     assert shop.find(job).status == "cancelled"
     assert shop.left() == []
     wait_until(lambda: shop.tables.stopped == [job.job_id], "the trainer was told")
+
+
+def test_a_cancel_that_nobody_asked_for_costs_an_attempt(shop: Shop) -> None:
+    shop.tables.failure = errors.Cancelled()
+    job = shop.run(shop.accepted())
+    assert (job.status, job.attempts, job.holder, told_to_stop(shop)) == ("running", 1, None, [])
+    shop.tables.failure = None
+    assert shop.run(job).status == "succeeded"
+
+
+def test_a_worker_that_lost_its_lease_leaves_its_successor_alone(shop: Shop) -> None:
+    job = shop.accepted()
+
+    def take_over() -> None:
+        shop.ledger.leases.expire(shop.find(job), errors.InternalError().to_body(), limit=9)
+        assert shop.ledger.leases.take(job.job_id, "w2") is not None
+        raise errors.Cancelled
+
+    shop.tables.before = take_over
+    shop.run(job)
+    assert (shop.find(job).holder, shop.find(job).attempts, told_to_stop(shop)) == ("w2", 2, [])
+
+
+def told_to_stop(shop: Shop) -> list[str]:
+    """The jobs whose work the trainer was told to end: all that was said before a last word of our own."""
+    shop.rpc.broadcast(topology.STOP, messages.StopTraining(job_id="last"))
+    wait_until(lambda: "last" in shop.tables.stopped, "the last word is heard")
+    return shop.tables.stopped[: shop.tables.stopped.index("last")]
 
 
 def test_a_worker_that_stops_gives_the_job_back(shop: Shop) -> None:

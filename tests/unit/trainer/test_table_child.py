@@ -18,7 +18,7 @@ import pytest
 from tables.columns import Column
 from tables.schema import Schema
 from tests.rabbit import wait_until
-from trainer import table_child, table_order
+from trainer import dataset_files, table_child, table_order
 from trainer.table_work import TableWork
 from wire import errors, messages, row_blocks, settings
 from wire.deadlines import Deadline
@@ -191,10 +191,31 @@ class TestWork:
         with pytest.raises((errors.InternalError, errors.MalformedBody)):
             work((sys.executable, "-c", code)).handle(Asked(reading()))  # type: ignore[arg-type]
 
-    def test_a_draft_that_is_gone_is_a_cancel(self, place: Place, work: Callable[..., TableWork]) -> None:
+    def test_a_draft_that_is_gone_is_a_cancel(
+        self, place: Place, work: Callable[..., TableWork], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(dataset_files, "LATE_S", 0.2)
         place.dataset("a\n1\n")
         with pytest.raises(errors.Cancelled):
             work().handle(Asked(reading(draft=f"{JOB}-2")))  # type: ignore[arg-type]
+
+    def test_a_draft_that_shows_up_late_is_waited_for(self, place: Place, work: Callable[..., TableWork]) -> None:
+        place.dataset("a\n1\n")
+        away = place.draft.rename(place.draft.with_name("away"))
+        timer = threading.Timer(0.3, away.rename, [place.draft])
+        timer.start()
+        try:
+            assert isinstance(work().handle(Asked(reading())), messages.RowsRead)  # type: ignore[arg-type]
+        finally:
+            timer.join()
+
+    def test_a_draft_that_cannot_be_written_to_is_not_a_full_volume(
+        self, place: Place, work: Callable[..., TableWork]
+    ) -> None:
+        place.dataset("a\n1\n")
+        (place.draft / table_order.FILE).mkdir()
+        with pytest.raises(errors.InternalError):
+            work().handle(Asked(reading()))  # type: ignore[arg-type]
 
     def test_names_that_are_no_draft_and_other_kinds_are_malformed(
         self, place: Place, work: Callable[..., TableWork]
