@@ -1,8 +1,8 @@
 """Follow one attempt of one training: send the request, hear the trainer, say how it ended.
 
 Between a leased job and the trainer's RPC stream. The same request may be sent several times
-within an attempt (the broker restarted, the request got lost): the trainer knows a job by its
-id and lets a second request listen to the same training.
+within an attempt (the broker restarted, the request got lost): by the job's id the trainer finds
+what it has published for the first one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass
+from typing import ClassVar
 
 from api.jobs.ending import succeeded
 from api.jobs.leases import Held
@@ -64,6 +65,9 @@ class Follower:
 
     queue = topology.TRAIN
 
+    _reached_at: ClassVar[dict[str, float]] = {}
+    """By queue: when the newest request of this process that a trainer has come to was about to be sent."""
+
     def __init__(
         self, rpc: RpcClient, leases: Leases, config: settings.Train, held: Held, stopping: threading.Event
     ) -> None:
@@ -76,12 +80,15 @@ class Follower:
         self._filter = ProgressFilter(time.monotonic)
         self._refusals = 0
         self._lost_request_s = 3 * config.silence_s
+        self._asked_at = self._sent_at = time.monotonic()
 
     def run(self) -> Outcome:
         """Send, listen, and send again where a connection or a request was lost, until it has ended."""
         while True:
+            self._asked_at = time.monotonic()
             try:
                 with self._rpc.stream(self.queue, self._request, request_id=self._held.job.request_id) as stream:
+                    self._sent_at = time.monotonic()
                     outcome = self._listen(stream)
             except errors.BrokerUnavailable:
                 outcome = self._await_broker()
@@ -108,6 +115,8 @@ class Follower:
                     return None
                 continue
             heard_at = time.monotonic()
+            if not started:
+                self._reached_at[self.queue] = max(self._asked_at, self._reached_at.get(self.queue, 0.0))
             started = True
             self._refusals = 0
             outcome = self._hear(delivery)
@@ -122,12 +131,16 @@ class Follower:
         return Interrupted(cancel=True) if self._held.cancel else None
 
     def _request_is_lost(self, waited_s: float) -> bool:
-        """Whether to send again a request that no trainer answers though none is waiting in the queue.
+        """Whether to send again a request that no trainer answers though it does not wait in the queue.
 
-        It may also be in the hands of a busy trainer; then the copy does no harm, and the pause
-        doubles so that there are few.
+        Either nothing waits there, or a trainer has come to one that this process sent later: first in,
+        first out. It may also be in the hands of a busy trainer; then the copy does no harm, and the
+        pause doubles so that there are few.
         """
-        if waited_s < self._lost_request_s or self._rpc.queue_state(self.queue).messages > 0:
+        if waited_s < self._lost_request_s:
+            return False
+        overtaken = self._reached_at.get(self.queue, 0.0) > self._sent_at
+        if not overtaken and self._rpc.queue_state(self.queue).messages > 0:
             return False
         self._lost_request_s *= 2
         return True

@@ -54,8 +54,8 @@ class Shop:
         self._threads: list[threading.Thread] = []
         self._trainers: list[TrainerDouble] = []
 
-    def trainer(self) -> TrainerDouble:
-        double = TrainerDouble(self.broker.settings, server=self.broker.server("trainer", "trainer"))
+    def trainer(self, threads: int = 4) -> TrainerDouble:
+        double = TrainerDouble(self.broker.settings, threads, server=self.broker.server("trainer", "trainer"))
         self._trainers.append(double)
         return double.start()
 

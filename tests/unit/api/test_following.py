@@ -145,6 +145,24 @@ def test_request_that_got_lost_is_sent_again(shop: Shop) -> None:
     assert (shop.find(job).status, shop.find(job).attempts) == ("succeeded", 1)
 
 
+def test_request_that_got_lost_is_sent_again_though_others_wait(shop: Shop) -> None:
+    trainer = shop.trainer(threads=1)
+    gate = trainer.gate("slow")
+    jobs = [shop.accepted(model) for model in ("forgotten", "slow", "good", "good")]
+    threads = [shop.begin(jobs[0])]
+    trainer.wait_for(jobs[0].job_id)
+    threads.append(shop.begin(jobs[1]))
+    shop.wait_status(jobs[1], "running")
+    threads += [shop.begin(job) for job in jobs[2:]]  # the trainer holds one of them, the queue the other
+    wait_until(lambda: shop.rpc.queue_state(topology.TRAIN).messages == 2, "the lost request waits behind another")
+    gate.set()
+    for thread in threads:
+        thread.join(15)
+    assert [(shop.find(job).status, shop.find(job).attempts) for job in jobs] == [("succeeded", 1)] * 4
+    asked = [request.job_id for request in trainer.requests]
+    assert [asked.count(job.job_id) for job in jobs] == [2, 1, 1, 1]
+
+
 def test_queue_that_refuses_for_ever_fails_the_attempts(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "REFUSALS", 2)
     job = shop.accepted()
