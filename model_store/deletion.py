@@ -13,6 +13,9 @@ from pathlib import Path
 from model_store import aliases, durable, errors, job_index, names
 from model_store.volume import Volume
 
+FRESH_S = 300.0
+"""Seconds for which a new version is in nobody's excess: its trainer may be about to name it."""
+
 
 def delete_version(volume: Volume, model: str, version: int) -> None:
     """Delete a version that no alias names.
@@ -54,8 +57,8 @@ def retire_unclaimed(volume: Volume, model: str, version: int) -> bool:
 def excess_versions(volume: Volume, model: str, keep: int) -> list[int]:
     """The versions over ``keep``, oldest first, that may be deleted.
 
-    What an alias names is never among them; what it named just before goes last, so that a
-    rollback stays possible.
+    What an alias names is never among them, nor what is younger than FRESH_S; what an alias named
+    just before goes last, so that a rollback stays possible.
     """
     versions = volume.versions(model)
     named = aliases.list_aliases(volume, model)
@@ -63,7 +66,11 @@ def excess_versions(volume: Volume, model: str, keep: int) -> list[int]:
     before = {alias.previous for alias in named}
     free = [version for version in versions if version not in current]
     ordered = [v for v in free if v not in before] + [v for v in free if v in before]
-    return ordered[: max(0, len(versions) - keep)]
+    excess = ordered[: max(0, len(versions) - keep)]
+    if not excess:
+        return []
+    fresh_from = durable.touch_clock_s(volume.model(model)) - FRESH_S
+    return [version for version in excess if volume.version(model, version).stat().st_mtime < fresh_from]
 
 
 def finish_retiring(volume: Volume, model: str, version: int) -> None:

@@ -32,9 +32,10 @@ def rpc(broker: settings.Broker) -> Iterator[RpcClient]:
 
 @pytest.fixture
 def four(trainer: TrainerService, volume: Volume, config: settings.Settings) -> TrainerService:
-    """A trainer with versions 1 (champion) to 4."""
+    """A trainer with versions 1 (champion) to 4, all of them old."""
     for number in range(4):
-        publish(config, f"job-{number}")
+        version = publish(config, f"job-{number}")
+        os.utime(volume.version("iris", version), (0, 0))
     aliases.move_alias(volume, "iris", "champion", 1)
     return trainer
 
@@ -45,6 +46,16 @@ def test_versions_beyond_the_limit_go_and_what_an_alias_names_stays(
     Sweeper(volume, rpc, FEW).sweep()
 
     assert volume.versions("iris") == [1, 4]
+
+
+def test_a_version_that_has_just_appeared_stays(
+    four: TrainerService, config: settings.Settings, volume: Volume, rpc: RpcClient
+) -> None:
+    publish(config, "job-4")
+
+    Sweeper(volume, rpc, settings.Retention(versions_per_model=1)).sweep()
+
+    assert volume.versions("iris") == [1, 5]
 
 
 def test_a_version_that_got_an_alias_meanwhile_stays_and_the_others_go(

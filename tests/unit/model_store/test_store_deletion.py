@@ -126,10 +126,26 @@ def test_the_oldest_versions_without_an_alias_are_in_excess_and_the_one_to_roll_
         three.publish(job_id=f"job-{number}")
     move(three, 1)
     move(three, 3)
+    age(three, 1, 2, 3, 4, 5)
 
     assert deletion.excess_versions(three.volume, "iris", 5) == []
     assert deletion.excess_versions(three.volume, "iris", 3) == [2, 4]
     assert deletion.excess_versions(three.volume, "iris", 1) == [2, 4, 5, 1]
+
+
+def test_a_version_that_its_trainer_may_be_about_to_promote_is_not_in_excess(three: Store) -> None:
+    move(three, 1)
+    age(three, 1, 2)
+
+    assert deletion.excess_versions(three.volume, "iris", 1) == [2]
+    age(three, 3)
+    assert deletion.excess_versions(three.volume, "iris", 1) == [2, 3]
+
+
+def age(store: Store, *versions: int) -> None:
+    """Make versions old."""
+    for version in versions:
+        os.utime(store.volume.version("iris", version), (0, 0))
 
 
 def test_a_version_with_an_alias_is_not_retired_as_an_orphan(three: Store) -> None:
