@@ -27,20 +27,23 @@ async def accept(state: State, new: rows.NewJob) -> rows.Job:
     """Store and publish a job; the job of this key if there is one already.
 
     Raises what ``Jobs.accept`` raises, and NotAnswered kinds when the broker does not keep the
-    message: the job is withdrawn then, and the same key may try again.
+    message: the job is withdrawn then, and the same key may try again. Where another request of
+    the key is at it as well, neither withdraws: the job stays, and a reaper publishes it.
     """
     insert = partial(state.ledger.jobs.accept, new, queued_limit=state.settings.limits.queued_jobs)
     job = await anyio.to_thread.run_sync(insert)
-    if job.confirmed or job.status != "queued":
+    if job.accepted:
         return job
     message = job_message(_message_app(), job.job_id, job.request_id)
     try:
         await state.rpc.publish(topology.JOBS, message.body, properties=message.properties)
     except errors.NotAnswered as error:
-        if await anyio.to_thread.run_sync(state.ledger.jobs.withdraw, job.job_id):
+        left = await anyio.to_thread.run_sync(state.ledger.jobs.withdraw, job)
+        if left.accepted:
+            return left
+        if left.status == "withdrawn":
             logs.log("job.withdrawn", level="WARNING", job_id=job.job_id, error=error.code)
-            raise
-        return job
+        raise
     try:
         await anyio.to_thread.run_sync(state.ledger.jobs.confirm, job.job_id)
     except errors.LedgerUnavailable:

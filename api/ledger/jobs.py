@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -31,28 +32,24 @@ class Jobs:
         """Insert the job, or find the one this owner's key already made.
 
         A withdrawn job of the same key and body is live again. The caller publishes unless the
-        job is confirmed. Raises errors.BadInput (the key was used with another body),
+        job is ``accepted`` already. Raises errors.BadInput (the key was used with another body),
         DatasetNotFound, and Overloaded when ``queued_limit`` jobs are waiting.
         """
         with self._database.writing() as connection:
             found = self._by_key(connection, new)
-            if found is not None and found.status != "withdrawn":
-                return found
-            _check_room(connection, queued_limit)
-            _use_dataset(connection, new.dataset_id)
+            if found is None or found.status == "withdrawn":
+                _check_room(connection, queued_limit)
+                _use_dataset(connection, new.dataset_id)
             if found is None:
-                return self._insert(connection, new)
-            revived = changes.change(
-                connection,
-                _jobs.job_id == found.job_id,
-                _jobs.status == "withdrawn",
-                status="queued",
-                confirmed=False,
-                enqueues=_jobs.enqueues + 1,
-            )
-            return revived or self._existing(connection, new)
+                made = self._insert(connection, new)
+                if made is not None:
+                    return made
+                found = self._by_key(connection, new)  # another replica inserted it between our look and our insert
+                if found is None:
+                    raise errors.LedgerUnavailable
+            return _join(connection, found)
 
-    def _insert(self, connection: Connection, new: rows.NewJob) -> rows.Job:
+    def _insert(self, connection: Connection, new: rows.NewJob) -> rows.Job | None:
         values: dict[str, Any] = {name: getattr(new, name) for name in new.__struct_fields__}
         values |= {"status": "queued", "created_ms": now_ms(), "dead_letter": "", "events": 1, "enqueues": 1}
         values |= dict.fromkeys(("cancel_requested", "settle_due", "confirmed"), False)
@@ -62,23 +59,18 @@ class Jobs:
         made = connection.execute(
             insert(tables.jobs).values(values).on_conflict_do_nothing().returning(*tables.jobs.c)
         ).one_or_none()
-        if made is None:  # another replica inserted the same key between our look and our insert
-            return self._existing(connection, new)
+        if made is None:
+            return None
         job = rows.job(made)
         changes.write_event(connection, job, "queued")
         return job
-
-    def _existing(self, connection: Connection, new: rows.NewJob) -> rows.Job:
-        found = self._by_key(connection, new)
-        if found is None:
-            raise errors.LedgerUnavailable
-        return found
 
     def _by_key(self, connection: Connection, new: rows.NewJob) -> rows.Job | None:
         if new.idempotency_key is None:
             return None
         same_key = (_jobs.owner == new.owner, _jobs.idempotency_key == new.idempotency_key)
-        row = connection.execute(select(tables.jobs).where(*same_key)).one_or_none()
+        # The row stays as it is until the commit: nobody withdraws it between our look and our change.
+        row = connection.execute(select(tables.jobs).where(*same_key).with_for_update()).one_or_none()
         if row is None:
             return None
         if row.body_digest != new.body_digest:
@@ -102,16 +94,18 @@ class Jobs:
         with self._database.writing() as connection:
             return connection.execute(statement).rowcount == 1
 
-    def withdraw(self, job_id: str) -> bool:
-        """Nobody keeps a message of this job: take it back, so that a late copy is dropped.
+    def withdraw(self, job: rows.Job) -> rows.Job:
+        """Nobody keeps a message of this job: take it back, so that a late copy is dropped. The job as it is now.
 
-        False when it cannot be taken back, because a copy arrived or was confirmed after all:
-        then the job is accepted.
+        ``job`` is what ``accept`` gave. It is taken back only by the request that made it live, and only if no
+        other has joined or published it since: any of those may know a message to be kept.
         """
+        same = _jobs.job_id == job.job_id
         never_seen = (_jobs.status == "queued", _jobs.confirmed.is_(False), _jobs.epoch == 0)
         with self._database.writing() as connection:
-            withdrawn = changes.change(connection, _jobs.job_id == job_id, *never_seen, status="withdrawn")
-        return withdrawn is not None
+            mine = _jobs.enqueues == job.enqueues
+            withdrawn = changes.change(connection, same, *never_seen, mine, status="withdrawn")
+            return withdrawn or rows.job(connection.execute(select(tables.jobs).where(same)).one())
 
     def find(self, job_id: str, *, owner: str | None) -> rows.Job:
         """The job. ``owner`` None sees all owners' jobs. Raises errors.JobNotFound."""
@@ -186,6 +180,18 @@ class Jobs:
         )
         with self._database.reading() as connection:
             return [rows.event(row) for row in connection.execute(statement)]
+
+
+def _join(connection: Connection, found: rows.Job) -> rows.Job:
+    """Make a withdrawn job live again, or join the requests that publish it; what is accepted stays as it is."""
+    same = _jobs.job_id == found.job_id
+    if found.status == "withdrawn":
+        changes.change(connection, same, status="queued", enqueues=_jobs.enqueues + 1)
+        return msgspec.structs.replace(found, status="queued", enqueues=found.enqueues + 1)
+    if not found.accepted:
+        # The answer keeps the number from before: who has joined may not withdraw, nor may whom it joined.
+        changes.change(connection, same, enqueues=_jobs.enqueues + 1)
+    return found
 
 
 def _seen_by(owner: str | None) -> list[ColumnElement[bool]]:

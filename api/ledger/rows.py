@@ -99,6 +99,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in ENDED
 
     @property
+    def accepted(self) -> bool:
+        """Whether it is so for certain: the broker keeps a message, a worker had it, or it has ended."""
+        return self.confirmed or self.epoch > 0 or self.ended
+
+    @property
     def must_settle(self) -> bool:
         """Whether what is left to do is to ask the volume and end the job, not to train."""
         return self.cancel_requested or self.settle_due

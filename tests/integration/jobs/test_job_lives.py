@@ -84,7 +84,7 @@ def test_task_of_a_withdrawn_job_is_dropped(
     gateway: Gateway, trainer: TrainerDouble, worker: WorkerProcess, rabbitmq: Rabbit, config: settings.Settings
 ) -> None:
     job = gateway.ledger.jobs.accept(new_job(), queued_limit=9)
-    gateway.ledger.jobs.withdraw(job.job_id)
+    gateway.ledger.jobs.withdraw(job)
     message = job_message(make_app(config.broker), job.job_id, "r")
     with rabbitmq.channel(config.broker.vhost) as channel:
         channel.basic_publish(topology.JOBS, topology.JOBS, message.body, message.properties)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from api.jobs import accepting, streams
 from api.ledger import Ledger
+from api.ledger.rows import Job
 from api.state import State
 from tests.jobs import new_job
 from wire import errors, settings
@@ -73,6 +75,57 @@ async def test_unconfirmed_job_is_withdrawn_and_the_same_key_makes_it_live(
     assert again.job_id == new.job_id
     assert state.ledger.jobs.find(new.job_id, owner=None).confirmed
     assert (await accepting.accept(state, new_job(idempotency_key="k"))).job_id == new.job_id
+
+
+class Frozen:
+    """A broker that is asked by two requests before it answers either: which of them it keeps is the test's."""
+
+    def __init__(self, *kept: int) -> None:
+        self._kept = kept
+        self._asked = 0
+        self._refused = asyncio.Event()
+        self._both = asyncio.Event()
+
+    async def publish(self, *_: object, **__: object) -> None:
+        turn = self._asked
+        self._asked += 1
+        if self._asked == 2:
+            self._both.set()
+        await asyncio.wait_for(self._both.wait(), 10)
+        if turn not in self._kept:
+            raise errors.BrokerUnavailable
+        await asyncio.wait_for(self._refused.wait(), 10)
+
+    async def ask(self, state: State) -> Job | errors.WarrenError:
+        try:
+            return await accepting.accept(state, new_job(idempotency_key="k"))
+        except errors.WarrenError as error:
+            self._refused.set()
+            return error
+
+
+async def test_two_requests_of_one_key_are_both_refused_and_no_accepted_job_is_withdrawn(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = Frozen()
+    monkeypatch.setattr(state.rpc, "publish", broker.publish)
+    answers = await asyncio.gather(broker.ask(state), broker.ask(state))
+    assert [type(answer) for answer in answers] == [errors.BrokerUnavailable] * 2
+    (left,) = state.ledger.watching.waiting(9)
+    assert not left.confirmed, "a reaper publishes it"
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+async def test_job_of_a_kept_message_is_accepted_though_its_twin_was_refused_and_the_ledger_went_away(
+    state: State, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    broker = Frozen(kept)
+    monkeypatch.setattr(state.rpc, "publish", broker.publish)
+    monkeypatch.setattr(state.ledger.jobs, "confirm", unavailable)
+    answers = await asyncio.gather(broker.ask(state), broker.ask(state))
+    (accepted,) = (answer for answer in answers if isinstance(answer, Job))
+    assert sum(isinstance(answer, errors.BrokerUnavailable) for answer in answers) == 1
+    assert state.ledger.jobs.find(accepted.job_id, owner=None).status == "queued"
 
 
 async def test_event_stream_outlives_an_absent_ledger_and_long_histories(

@@ -57,7 +57,7 @@ def test_jobs_without_a_key_are_all_different(ledger: Ledger) -> None:
 
 def test_withdrawn_job_is_shown_to_nobody_and_dropped_by_workers(ledger: Ledger) -> None:
     job = accept(ledger)
-    assert ledger.jobs.withdraw(job.job_id)
+    assert ledger.jobs.withdraw(job).status == "withdrawn"
     with pytest.raises(errors.JobNotFound):
         ledger.jobs.find(job.job_id, owner=None)
     assert ledger.jobs.page(owner=None, model=None, status=None, before=None, limit=9) == []
@@ -66,14 +66,14 @@ def test_withdrawn_job_is_shown_to_nobody_and_dropped_by_workers(ledger: Ledger)
 
 def test_withdrawn_job_is_live_again_with_the_same_key(ledger: Ledger) -> None:
     job = accept(ledger, idempotency_key="k")
-    ledger.jobs.withdraw(job.job_id)
+    ledger.jobs.withdraw(job)
     again = accept(ledger, idempotency_key="k")
     assert (again.job_id, again.status, again.confirmed) == (job.job_id, "queued", False)
     assert ledger.leases.take(job.job_id, "w") is not None
 
 
 def test_withdrawn_job_stays_refused_to_another_body(ledger: Ledger) -> None:
-    ledger.jobs.withdraw(accept(ledger, idempotency_key="k").job_id)
+    ledger.jobs.withdraw(accept(ledger, idempotency_key="k"))
     with pytest.raises(errors.BadInput):
         accept(ledger, idempotency_key="k", body_digest="d2")
 
@@ -81,18 +81,53 @@ def test_withdrawn_job_stays_refused_to_another_body(ledger: Ledger) -> None:
 def test_confirmed_job_cannot_be_withdrawn(ledger: Ledger) -> None:
     job = accept(ledger)
     assert ledger.jobs.confirm(job.job_id)
-    assert not ledger.jobs.withdraw(job.job_id)
+    assert ledger.jobs.withdraw(job).status == "queued"
 
 
 def test_job_a_worker_has_taken_cannot_be_withdrawn(ledger: Ledger) -> None:
     job = accept(ledger)
     ledger.leases.take(job.job_id, "w")
-    assert not ledger.jobs.withdraw(job.job_id)
+    assert ledger.jobs.withdraw(job).status == "queued"
+
+
+def test_job_that_two_requests_publish_is_withdrawn_by_neither(ledger: Ledger) -> None:
+    both = [accept(ledger, idempotency_key="k") for _ in range(2)]
+    for one in both:
+        left = ledger.jobs.withdraw(one)
+        assert (left.status, left.accepted) == ("queued", False)
+    assert ledger.leases.take(both[0].job_id, "w") is not None
+
+
+def test_repeat_withdraws_no_job_that_was_accepted_before(ledger: Ledger) -> None:
+    """Its message got lost, a reaper asks for it again, and the broker is away for both."""
+    first = accept(ledger, idempotency_key="k")
+    ledger.jobs.confirm(first.job_id)
+    assert ledger.leases.requeue(ledger.jobs.find(first.job_id, owner=None))
+    assert ledger.jobs.withdraw(accept(ledger, idempotency_key="k")).status == "queued"
+
+
+def test_request_that_comes_at_the_moment_of_a_withdrawal_has_a_live_job(ledger: Ledger) -> None:
+    for turn in range(10):
+        first = accept(ledger, idempotency_key=f"k{turn}")
+        again, left = all_at_once(
+            partial(accept, ledger, idempotency_key=f"k{turn}"), partial(ledger.jobs.withdraw, first)
+        )
+        assert isinstance(again, rows.Job) and isinstance(left, rows.Job), (again, left)  # noqa: PT018
+        assert ledger.jobs.find(first.job_id, owner=None).status == again.status == "queued"
+
+
+def test_job_withdrawn_behind_a_look_is_live_again(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another replica inserts the same key and withdraws it between this one's look and its insert."""
+    looks = iter([None])
+    real = ledger.jobs._by_key
+    ledger.jobs.withdraw(accept(ledger, idempotency_key="k"))
+    monkeypatch.setattr(ledger.jobs, "_by_key", lambda *asked: next(looks, real(*asked)))
+    assert accept(ledger, idempotency_key="k").status == "queued"
 
 
 def test_confirm_of_a_twin_request_lifts_a_withdrawal(ledger: Ledger) -> None:
     job = accept(ledger, idempotency_key="k")
-    ledger.jobs.withdraw(job.job_id)
+    ledger.jobs.withdraw(job)
     assert ledger.jobs.confirm(job.job_id)
     assert ledger.jobs.find(job.job_id, owner=None).status == "queued"
 
@@ -207,7 +242,7 @@ def test_events_are_read_behind_a_number_and_hold_the_state(ledger: Ledger) -> N
 def test_old_ended_jobs_are_forgotten_with_their_events(ledger: Ledger) -> None:
     ended, waiting, withdrawn = (accept(ledger) for _ in range(3))
     ledger.jobs.request_cancel(ended.job_id, owner=None)
-    ledger.jobs.withdraw(withdrawn.job_id)
+    ledger.jobs.withdraw(withdrawn)
     assert ledger.forget_jobs(before_ms=now_ms() - 60_000) == 0
     assert ledger.forget_jobs(before_ms=now_ms() + 60_000) == 2
     assert ledger.jobs.events(ended.job_id, after=0, limit=9) == []

@@ -42,7 +42,7 @@ def test_outputs_of_live_jobs_and_of_fresh_successes_are_kept(ledger: Ledger) ->
     succeeded = ended(ledger, Ended("succeeded", result={"rows": 1}))
     others = [ended(ledger, how) for how in (Ended("cancelled"), Ended("failed", error=ERROR))]
     withdrawn = waiting(ledger)
-    ledger.jobs.withdraw(withdrawn)
+    ledger.jobs.withdraw(ledger.jobs.find(withdrawn, owner=None))
     asked = [*live, succeeded, *others, withdrawn, "0" * 32]
     at_ms = ended_ms(ledger, succeeded)
     assert ledger.jobs.keeping(asked, at_ms) == {*live, succeeded}

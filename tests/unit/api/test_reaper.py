@@ -229,7 +229,7 @@ def test_queue_that_fills_again_starts_the_time_anew(world: World) -> None:
 
 def test_withdrawn_and_ended_jobs_are_none_of_its_business(world: World) -> None:
     withdrawn, cancelled = world.accepted(confirmed=False), world.accepted()
-    world.ledger.jobs.withdraw(withdrawn.job_id)
+    world.ledger.jobs.withdraw(withdrawn)
     world.ledger.jobs.request_cancel(cancelled.job_id, owner=None)
     world.look_for(60)
     assert world.published == []
