@@ -83,13 +83,15 @@ class Jobs:
     def confirm(self, job_id: str) -> bool:
         """The broker keeps a message of this job. False when the job has ended meanwhile.
 
-        Also lifts a withdrawal by another request of the same key whose own publish failed.
+        A withdrawn job is live again, but unconfirmed: a worker may have dropped the message by then,
+        so a reaper publishes another. (Replicas of this version withdraw no job that others publish;
+        older ones beside them do.)
         """
         live_again = case((_jobs.status == "withdrawn", "queued"), else_=_jobs.status)
         statement = (
             update(tables.jobs)
             .where(_jobs.job_id == job_id, _jobs.status.in_((*rows.LIVE, "withdrawn")))
-            .values(confirmed=True, status=live_again)
+            .values(confirmed=_jobs.status != "withdrawn", status=live_again)
         )
         with self._database.writing() as connection:
             return connection.execute(statement).rowcount == 1

@@ -129,7 +129,8 @@ def test_confirm_of_a_twin_request_lifts_a_withdrawal(ledger: Ledger) -> None:
     job = accept(ledger, idempotency_key="k")
     ledger.jobs.withdraw(job)
     assert ledger.jobs.confirm(job.job_id)
-    assert ledger.jobs.find(job.job_id, owner=None).status == "queued"
+    lifted = ledger.jobs.find(job.job_id, owner=None)
+    assert (lifted.status, lifted.confirmed) == ("queued", False)
 
 
 def test_confirm_of_an_ended_job_says_so(ledger: Ledger) -> None:

@@ -190,6 +190,16 @@ def test_job_whose_message_was_never_confirmed_is_published(world: World) -> Non
     assert world.published == [job.job_id]
 
 
+def test_job_whose_message_was_dropped_while_it_was_withdrawn_is_published_while_others_wait(world: World) -> None:
+    job = world.accepted(confirmed=False)
+    world.ledger.jobs.withdraw(job)
+    assert world.ledger.leases.take(job.job_id, "w1") is None
+    assert world.ledger.jobs.confirm(job.job_id)
+    world.in_queue = 5
+    world.look_for(17)
+    assert world.published == [job.job_id]
+
+
 def test_broker_that_keeps_nothing_is_asked_again(world: World) -> None:
     job = world.accepted(confirmed=False)
     world.broker_keeps = False
