@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
+import uuid
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -63,7 +64,8 @@ class JobTask:
         """Lease the job, acknowledge its message, follow it to an end. Raises LedgerGone."""
         if self._stopping.is_set():
             raise LedgerGone
-        job = self._persist(lambda: self._ledger.leases.take(job_id, self._name))
+        holder = self._holder()
+        job = self._persist(lambda: self._ledger.leases.take(job_id, holder))
         acknowledge()
         if job is None:
             logs.log("job.dropped", job_id=job_id)
@@ -72,9 +74,13 @@ class JobTask:
 
     def settle(self, job_id: str) -> None:
         """Lease a job that only has to be settled, and try to end it."""
-        job = self._ledger.leases.take(job_id, self._name)
+        job = self._ledger.leases.take(job_id, self._holder())
         if job is not None:
             self._work(job)
+
+    def _holder(self) -> str:
+        """A name for one lease: two threads of a worker that ask for one job are two, a repeated question is one."""
+        return f"{self._name}/{uuid.uuid4().hex}"
 
     def _work(self, job: Job) -> None:
         logs.request_id_var.set(job.request_id)

@@ -44,17 +44,25 @@ class Leases:
         """Lease the job; None when it has ended, was withdrawn, is gone or is held by another.
 
         Counts an attempt, unless all that is left is to ask the volume and end it
-        (``Job.must_settle``).
+        (``Job.must_settle``). Asked again with the same ``holder``, it gives the same lease: the
+        commit may have been done though its answer got lost.
         """
+        mine = and_(_jobs.job_id == job_id, LIVE, _jobs.holder == holder)
         counted = case((_must_settle, _jobs.attempts), else_=_jobs.attempts + 1)
-        return self._change(
-            and_(_jobs.job_id == job_id, LIVE, _jobs.holder.is_(None)),
-            holder=holder,
-            attempts=counted,
-            epoch=_jobs.epoch + 1,
-            beat=_jobs.beat + 1,
-            confirmed=True,
-        )
+        with self._database.writing() as connection:
+            taken = changes.change(
+                connection,
+                and_(_jobs.job_id == job_id, LIVE, _jobs.holder.is_(None)),
+                holder=holder,
+                attempts=counted,
+                epoch=_jobs.epoch + 1,
+                beat=_jobs.beat + 1,
+                confirmed=True,
+            )
+            if taken is not None:
+                return taken
+            row = connection.execute(select(tables.jobs).where(mine)).one_or_none()
+            return None if row is None else rows.job(row)
 
     def renew(self, held: Sequence[tuple[str, int]]) -> dict[str, rows.Renewal]:
         """Renew leases given as (job id, epoch); a lease that is missing in the answer is lost."""

@@ -58,7 +58,7 @@ jobs = Table(
 )
 """One row per job. ``number`` grows with every job and orders them. ``epoch`` counts leases
 taken and fences out a worker that lost its lease; ``beat`` counts renewals; ``holder`` names the
-worker that follows the job, NULL: none. ``confirmed``: the broker has said it keeps a message of
+worker that follows the job, and its lease; NULL: none. ``confirmed``: the broker has said it keeps a message of
 this job. ``settle_due``: the last failure is decided, but the volume has not been asked yet
 whether a version exists. ``enqueues`` grows with everyone who sets out to publish a message of it.
 ``dead_letter``: '', 'due' or 'sent'; of a job whose letter is being sent ``holder`` says so and ``beat``

@@ -100,3 +100,15 @@ def away(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, times: int) 
         return real(*arguments, **keywords)
 
     monkeypatch.setattr(owner, name, call)
+
+
+def unheard(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
+    """The ledger does what the next call of one method says, and goes away before it answers."""
+    real: Callable[..., Any] = getattr(owner, name)
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        monkeypatch.setattr(owner, name, real)
+        real(*arguments, **keywords)
+        raise errors.LedgerUnavailable
+
+    monkeypatch.setattr(owner, name, call)

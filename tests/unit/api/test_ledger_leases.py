@@ -47,6 +47,14 @@ def test_unknown_job_has_no_lease(ledger: Ledger) -> None:
     assert ledger.leases.take("0" * 32, "w") is None
 
 
+def test_lease_that_is_asked_for_again_is_the_same_one_while_it_is_held(ledger: Ledger) -> None:
+    job = ledger.leases.take(accepted(ledger).job_id, "w1")
+    assert job is not None
+    assert ledger.leases.take(job.job_id, "w1") == job
+    assert ledger.leases.finish(job.job_id, job.epoch, Ended("cancelled"))
+    assert ledger.leases.take(job.job_id, "w1") is None
+
+
 def test_the_request_of_an_attempt_names_the_job_and_the_attempt(ledger: Ledger) -> None:
     job = taken(ledger)
     request = job.train_request()
