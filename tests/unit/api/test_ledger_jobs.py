@@ -7,11 +7,13 @@ from functools import partial
 
 import msgspec
 import pytest
+from sqlalchemy import event
 
 from api.ledger import Ledger, rows
 from api.ledger.database import now_ms
 from api.ledger.leases import Ended
 from tests.jobs import all_at_once, new_dataset, new_job
+from tests.postgres import Postgres
 from wire import errors, settings
 
 
@@ -248,6 +250,26 @@ def test_old_ended_jobs_are_forgotten_with_their_events(ledger: Ledger) -> None:
     assert ledger.forget_jobs(before_ms=now_ms() + 60_000) == 2
     assert ledger.jobs.events(ended.job_id, after=0, limit=9) == []
     assert ledger.jobs.find(waiting.job_id, owner=None).status == "queued"
+
+
+def test_old_withdrawn_job_that_its_key_makes_live_between_look_and_deletion_stays(postgres: Postgres) -> None:
+    """On SQLite nobody else writes meanwhile."""
+    ledger = Ledger(settings.Ledger(url=postgres.fresh_database(), timeout_s=10))
+    ledger.migrate()
+    kept, forgotten = (accept(ledger, idempotency_key=key) for key in ("k", "other"))
+    for job in (kept, forgotten):
+        ledger.jobs.withdraw(job)
+
+    def revive(_: object, __: object, statement: str, *___: object) -> None:
+        if statement.startswith("DELETE FROM jobs"):
+            accept(ledger, idempotency_key="k")
+
+    event.listen(ledger._database.engine, "before_cursor_execute", revive)
+    assert ledger.forget_jobs(before_ms=now_ms() + 60_000) == 1
+    assert ledger.jobs.find(kept.job_id, owner=None).status == "queued"
+    assert names_of_events(ledger, kept) == ["queued"]
+    assert names_of_events(ledger, forgotten) == []
+    ledger.close()
 
 
 def test_unreachable_database_is_an_error_of_ours(tmp_path_factory: pytest.TempPathFactory) -> None:
