@@ -23,6 +23,20 @@ def _message_app() -> celery.Celery:
     return make_app(settings.Broker())
 
 
+async def repeated(state: State, owner: str, key: str | None, body_digest: str) -> rows.NewJob | None:
+    """What the same request has made before, to accept it again as it is; None where there is nothing yet.
+
+    Its data or its model may be gone by now, which is no matter to a job that is there. Raises errors.BadInput
+    as ``Jobs.accept`` does.
+    """
+    if key is None:
+        return None
+    job = await anyio.to_thread.run_sync(state.ledger.jobs.by_key, owner, key, body_digest)
+    if job is None:
+        return None
+    return rows.NewJob(**{name: getattr(job, name) for name in rows.NewJob.__struct_fields__})
+
+
 async def accept(state: State, new: rows.NewJob) -> rows.Job:
     """Store and publish a job; the job of this key if there is one already.
 

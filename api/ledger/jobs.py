@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from api.ledger import changes, rows, tables
@@ -65,20 +65,20 @@ class Jobs:
         changes.write_event(connection, job, "queued")
         return job
 
+    def by_key(self, owner: str, key: str, body_digest: str) -> rows.Job | None:
+        """The job that this owner's key has made, unless it is withdrawn. Raises errors.BadInput as ``accept``."""
+        with self._database.reading() as connection:
+            row = connection.execute(_of_key(owner, key)).one_or_none()
+        found = None if row is None else _same_body(rows.job(row), body_digest)
+        return None if found is None or found.status == "withdrawn" else found
+
     def _by_key(self, connection: Connection, new: rows.NewJob) -> rows.Job | None:
         if new.idempotency_key is None:
             return None
-        same_key = (_jobs.owner == new.owner, _jobs.idempotency_key == new.idempotency_key)
         # The row stays as it is until the commit: nobody withdraws it between our look and our change.
-        row = connection.execute(select(tables.jobs).where(*same_key).with_for_update()).one_or_none()
-        if row is None:
-            return None
-        if row.body_digest != new.body_digest:
-            raise errors.BadInput(
-                "This Idempotency-Key was used with another body.",
-                errors=[errors.FieldError("Idempotency-Key", "belongs to another request; use a new key")],
-            )
-        return rows.job(row)
+        locked = _of_key(new.owner, new.idempotency_key).with_for_update()
+        row = connection.execute(locked).one_or_none()
+        return None if row is None else _same_body(rows.job(row), new.body_digest)
 
     def confirm(self, job_id: str) -> bool:
         """The broker keeps a message of this job. False when the job has ended meanwhile.
@@ -193,6 +193,19 @@ def _join(connection: Connection, found: rows.Job) -> rows.Job:
     if not found.accepted:
         # The answer keeps the number from before: who has joined may not withdraw, nor may whom it joined.
         changes.change(connection, same, enqueues=_jobs.enqueues + 1)
+    return found
+
+
+def _of_key(owner: str, key: str) -> Select[Any]:
+    return select(tables.jobs).where(_jobs.owner == owner, _jobs.idempotency_key == key)
+
+
+def _same_body(found: rows.Job, body_digest: str) -> rows.Job:
+    if found.body_digest != body_digest:
+        raise errors.BadInput(
+            "This Idempotency-Key was used with another body.",
+            errors=[errors.FieldError("Idempotency-Key", "belongs to another request; use a new key")],
+        )
     return found
 
 

@@ -67,23 +67,28 @@ async def predict_dataset(request: Request, state: StateDep, caller: CallerDep) 
     """202 once the broker keeps the job's message; the output is at the job's link `output` when it has succeeded."""
     key = idempotency_key(request)
     body = await bodies.read_json(request, orders.BatchBody, limit_bytes=state.settings.limits.other_body_bytes)
+    known = await accepting.repeated(state, caller.owner, key, orders.digest(body))
+    job = await accepting.accept(state, known or await _new_job(request, state, caller, body, key))
+    await state.trail.record(caller, "batch.accepted", f"{job.job_id} {job.model}")
+    links = views.links(job.job_id, job.kind)
+    return bodies.answer(views.Accepted(job.job_id, views.shown(job), links), 202, {"location": links.itself})
+
+
+async def _new_job(
+    request: Request, state: State, caller: Caller, body: orders.BatchBody, key: str | None
+) -> rows.NewJob:
     order = await _order(request, state, caller, body)
-    request_id = logs.request_id_var.get()
-    new = rows.NewJob(
+    return rows.NewJob(
         job_id=uuid.uuid4().hex,
         owner=caller.owner,
         model=body.model,
         dataset_id=body.dataset.id,
         request=order.encode(),
-        request_id=request_id,
+        request_id=logs.request_id_var.get(),
         body_digest=orders.digest(body),
         idempotency_key=key,
         kind=orders.KIND,
     )
-    job = await accepting.accept(state, new)
-    await state.trail.record(caller, "batch.accepted", f"{job.job_id} {job.model}")
-    links = views.links(job.job_id, job.kind)
-    return bodies.answer(views.Accepted(job.job_id, views.shown(job), links), 202, {"location": links.itself})
 
 
 async def _order(request: Request, state: State, caller: Caller, body: orders.BatchBody) -> orders.Order:

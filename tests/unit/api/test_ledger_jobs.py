@@ -37,6 +37,17 @@ def test_same_key_and_body_give_the_same_job(ledger: Ledger) -> None:
     assert accept(ledger, idempotency_key="k").job_id == first.job_id
 
 
+def test_key_is_looked_up_without_a_job(ledger: Ledger) -> None:
+    assert ledger.jobs.by_key("local", "k", "d1") is None
+    job = accept(ledger, idempotency_key="k")
+    assert ledger.jobs.by_key("local", "k", "d1") == job
+    assert ledger.jobs.by_key("ann", "k", "d1") is None
+    with pytest.raises(errors.BadInput):
+        ledger.jobs.by_key("local", "k", "d2")
+    ledger.jobs.withdraw(job)
+    assert ledger.jobs.by_key("local", "k", "d1") is None
+
+
 def test_same_key_with_another_body_is_refused(ledger: Ledger) -> None:
     accept(ledger, idempotency_key="k")
     with pytest.raises(errors.BadInput):
