@@ -1,11 +1,4 @@
-"""The account of a run's trainings, as Jepsen keeps it: what was asked, what was promised, what is there at the end.
-
-A job is *lost* when it was accepted and has no end, or ended ``succeeded`` without its version;
-*duplicated* when it has two versions, or one key two jobs; *unexpected* when a version or a ledger row
-belongs to no key; *stuck* when it has not ended in time; *partial* when something half made is left on the
-volume, or a version does not verify. Messages left in queues, and dead letters that should not be there
-or are missing, are told as well.
-"""
+"""The account of a run's trainings, as Jepsen keeps it: what was asked and promised; verdict.py judges it."""
 
 from __future__ import annotations
 
@@ -14,7 +7,6 @@ import json
 import threading
 import time
 import uuid
-from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +20,7 @@ from model_store.signing import Verifier
 from tests.acceptance.stack import ENDED, TLS
 from tests.faults import quick_child
 from tests.faults.stage import Stage
+from tests.faults.verdict import Facts, Outcome, verdict
 from wire import topology
 
 QUICK = {"dataset": {"sample": "iris"}, "target": "target", "estimator": "GaussianNB"}
@@ -44,62 +37,6 @@ class Entry(NamedTuple):
     what: str
     key: str
     detail: str
-
-
-class Outcome(NamedTuple):
-    """The verdict; every list must be empty."""
-
-    lost: list[str]
-    duplicated: list[str]
-    unexpected: list[str]
-    stuck: list[str]
-    partial: list[str]
-    queues: list[str]
-    failed: list[str]
-
-    def defects(self) -> list[str]:
-        found = []
-        for name, items in self._asdict().items():
-            if items:
-                found.append(f"{name} {len(items)}: {', '.join(items[:5])}")
-        return found
-
-
-class Facts(NamedTuple):
-    """What is known at the end: promises, and what there is.
-
-    ``accepted``: key to job id. ``jobs``: the last answer to GET /jobs/{id}, by id. ``versions``: of every
-    version on the volume its job, model and number. ``ledger``: every job id the ledger has of these models.
-    """
-
-    accepted: dict[str, str]
-    jobs: dict[str, dict[str, Any]]
-    versions: list[tuple[str, str, int]]
-    ledger: set[str]
-    queues: list[str]
-    partial: list[str]
-
-
-def verdict(facts: Facts) -> Outcome:
-    """What follows from the facts; a job that was cancelled or failed needs no version and may have none."""
-    known = set(facts.accepted.values())
-    counted = Counter(job_id for job_id, _, _ in facts.versions)
-    there = set(facts.versions)
-    lost = [f"{key}: nobody knows job {one}" for key, one in facts.accepted.items() if one not in facts.jobs]
-    for job_id, job in facts.jobs.items():
-        if job["status"] == "succeeded" and (job_id, job["model"], job["result"]["version"]) not in there:
-            lost.append(f"{job_id} succeeded without its version {job['result']['version']}")
-    of_nobody = [job_id for job_id in counted if job_id not in known]
-    of_nobody += [job_id for job_id, job in facts.jobs.items() if counted[job_id] and job["status"] == "cancelled"]
-    return Outcome(
-        lost=lost,
-        duplicated=[f"{job_id} has {count} versions" for job_id, count in counted.items() if count > 1],
-        unexpected=[f"version of {one}" for one in of_nobody] + [f"ledger: {one}" for one in facts.ledger - known],
-        stuck=[f"{one} {job['status']}" for one, job in facts.jobs.items() if job["status"] not in ENDED],
-        partial=facts.partial,
-        queues=facts.queues,
-        failed=[f"{one} {job.get('error')}" for one, job in facts.jobs.items() if job["status"] == "failed"],
-    )
 
 
 @dataclass
@@ -119,6 +56,7 @@ class Account:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _twice: list[str] = field(default_factory=list)
     _models: set[str] = field(default_factory=set)
+    _twins: dict[str, tuple[str, list[Future[str]]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._pool = ThreadPoolExecutor(_SUBMITTERS, thread_name_prefix="submitter")
@@ -140,8 +78,8 @@ class Account:
         Who asks again after a refusal would bring back what was taken from the other one.
         """
         self._count += 1
-        for _ in range(2):
-            self._pool.submit(self._ask, f"{self.label}-{self._count}", f"{quick_child.PREFIX}{self.label}-twins", True)
+        key, model = f"{self.label}-{self._count}", f"{quick_child.PREFIX}{self.label}-twins"
+        self._twins[key] = model, [self._pool.submit(self._ask, key, model, True) for _ in range(2)]
 
     def _ask(self, key: str, model: str, once: bool = False) -> str:
         self._models.add(model)
@@ -189,6 +127,10 @@ class Account:
         ``dead_letters`` is how many messages the dead-letter queue must hold.
         """
         self._pool.shutdown(wait=True)
+        for key, (model, asked) in self._twins.items():
+            if not any(one.result() for one in asked):
+                # Two that were refused may have left a job behind, which is the key's.
+                self._ask(key, model)
         facts = Facts(
             accepted=self.accepted,
             jobs=self._ended(timeout_s),

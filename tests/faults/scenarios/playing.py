@@ -13,11 +13,12 @@ from types import TracebackType
 
 from tests.acceptance.stack import Client
 from tests.faults import endings, oracle
-from tests.faults.account import Account, Outcome
+from tests.faults.account import Account
 from tests.faults.load import Load
 from tests.faults.publisher import Press
 from tests.faults.results import Results, Round
 from tests.faults.stage import Stage
+from tests.faults.verdict import Outcome
 from wire import topology
 
 STAGES: dict[str, Callable[[], Stage]] = {

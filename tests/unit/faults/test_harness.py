@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from tests.faults import changed_programs, endings, oracle, points, quick_child, woven
-from tests.faults.account import Account, Facts, verdict
+from tests.faults.account import Account
 from tests.faults.load import Load, Record
 from tests.faults.proxy import Proxy
 from tests.faults.scenarios import SCENARIOS, mixed, order
+from tests.faults.verdict import Facts, verdict
 from trainer.service import TrainerService
 from wire import errors, frames
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.faults import results
-from tests.faults.account import Account, Outcome
+from tests.faults.account import Account
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.scenarios.playing import Play, Scenario, Watching, run
+from tests.faults.verdict import Outcome
 
 
 def nowhere() -> Any:
