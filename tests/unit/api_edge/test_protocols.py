@@ -258,6 +258,21 @@ def test_no_refusal_tells_a_detail_of_ours(one: Form) -> None:
     assert b"secret" not in one.refusal(errors.InternalError("secret"), "r").body
 
 
+@pytest.mark.parametrize("one", [SERVING, MLFLOW, form(b"/v2/models/m/infer")], ids=["v1", "mlflow", "v2"])
+@pytest.mark.parametrize("wide", ["列", '"', "\x01", "\U0001f407"], ids=["chinese", "quote", "control", "emoji"])
+def test_no_refusal_is_over_4_kb_whatever_its_characters(one: Form, wide: str) -> None:
+    places = [errors.FieldError(f"inputs[{at}].name", wide * 240) for at in range(16)]
+    body = one.refusal(errors.BadInput("It is wrong.", errors=places, hint="Mend it."), "r").body
+    assert len(body) <= 4096
+    said = json.loads(body).get("error") or json.loads(body)["message"]
+    assert said.startswith(f"It is wrong. inputs[0].name {wide * 240}")
+    assert said.endswith(f"{wide}. Mend it."), "what is left out are whole places"
+    widest = errors.BadInput(wide * 5000, errors=[errors.FieldError(wide * 500, wide * 500)] * 16, hint=wide * 5000)
+    body = one.refusal(widest, "r").body
+    assert len(body) <= 4096
+    assert wide * 512 in (json.loads(body).get("error") or json.loads(body)["message"])
+
+
 # ---------------------------------------------------------------------- the native one
 
 
