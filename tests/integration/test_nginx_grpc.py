@@ -19,6 +19,7 @@ from api.protocols.open_inference_grpc import framing
 from deploy.native import nginx, ports
 from deploy.native.layout import Layout
 from tests.rabbit import wait_until
+from wire import errors
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 Code = grpc.StatusCode
@@ -32,7 +33,7 @@ class Replica:
         self.seen: list[dict[str, str]] = []
         self.gate = threading.Event()
         self.gate.set()
-        self.refuse = False
+        self.refuse: dict[str, str] = {}
         self._path = layout.replica_socket(number)
         self.start()
 
@@ -83,8 +84,7 @@ class _Call(BaseHTTPRequestHandler):
         replica.seen.append({name.lower(): value for name, value in self.headers.items()})
         assert replica.gate.wait(20)
         if replica.refuse:
-            fields = {"grpc-status": "8", "grpc-message": "Too much to do: na%C3%AFvely full.", "retry-after": "1"}
-            return self._answer(b"", fields)
+            return self._answer(b"", replica.refuse)
         message = b"%d %d" % (replica.number, len(framing.message(body)))
         return self._answer(framing.body(message), {"grpc-status": "0"})
 
@@ -140,7 +140,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
 @pytest.fixture
 def edge(running: Edge) -> Edge:
     for replica in running.replicas:
-        replica.refuse = False
+        replica.refuse = {}
         replica.seen.clear()
     return running
 
@@ -173,11 +173,24 @@ def test_the_request_id_and_the_deadline_reach_the_replica(edge: Edge) -> None:
 
 
 def test_a_replicas_own_refusal_passes_as_it_is(edge: Edge) -> None:
+    full = {"grpc-status": "8", "grpc-message": "Too much to do: na%C3%AFvely full.", "retry-after": "1"}
     for replica in edge.replicas:
-        replica.refuse = True
+        replica.refuse = full
     error = edge.refused()
     assert (error.code(), error.details()) == (Code.RESOURCE_EXHAUSTED, "Too much to do: naïvely full.")
     assert dict(error.initial_metadata())["retry-after"] == "1"
+    assert len(edge.replicas[0].seen + edge.replicas[1].seen) == 1, "it was not asked twice"
+
+
+@pytest.mark.parametrize("wide", ["列", "я", "x"])
+def test_the_longest_refusal_passes_whatever_its_characters(edge: Edge, wide: str) -> None:
+    places = [errors.FieldError(f"inputs[{at}].name", wide * 240) for at in range(16)]
+    written = framing.refusal(errors.BadInput(errors=places))
+    for replica in edge.replicas:
+        replica.refuse = {name.decode(): value.decode() for name, value in written.fields}
+    error = edge.refused()
+    assert error.code() is Code.INVALID_ARGUMENT
+    assert f"inputs[0].name {wide * 200}" in error.details()
     assert len(edge.replicas[0].seen + edge.replicas[1].seen) == 1, "it was not asked twice"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from api import headers, problems, refusals
 from api.predict.forms import Field, RawHeaders, Written
@@ -41,8 +41,9 @@ CODES: Final = {
 
 _PREFIX = struct.Struct(">BI")
 """Whether the message is compressed, and its length."""
-_MOST_CHARS = 1024
-"""The longest sentence: it travels in a header, where a byte beyond ASCII takes three."""
+_MOST_BYTES = 2048
+"""The longest sentence as it travels: Nginx takes all headers of an answer together only up to 4 KiB."""
+_HALF_ESCAPE = re.compile("%.?$")
 _PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 _TIMEOUT = re.compile(rb"(\d{1,8})([HMSmun])")
 _UNIT_S: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
@@ -91,5 +92,13 @@ def timeout_s(found: RawHeaders, limits: Predict) -> float:
 def refusal(error: errors.WarrenError) -> Written:
     """An error as gRPC has it: no message, the status beside it, and 200 for HTTP."""
     code = CODES.get(problems.status_of(error), INTERNAL)
-    sentence = quote(sentences.of(error)[:_MOST_CHARS], safe=_PLAIN)
-    return Written(KIND, b"", ((b"grpc-status", b"%d" % code), (b"grpc-message", sentence.encode())), 200)
+    sentence = _quoted(sentences.of(error)).encode()
+    return Written(KIND, b"", ((b"grpc-status", b"%d" % code), (b"grpc-message", sentence)), 200)
+
+
+def _quoted(sentence: str) -> str:
+    """Percent-encoded, where a byte beyond ASCII takes three, and cut behind a whole character."""
+    quoted = quote(sentence, safe=_PLAIN)
+    if len(quoted) <= _MOST_BYTES:
+        return quoted
+    return quote(unquote(_HALF_ESCAPE.sub("", quoted[:_MOST_BYTES]), errors="ignore"), safe=_PLAIN)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import subprocess
 import sys
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -183,7 +185,7 @@ def test_a_refusal_names_the_field_within_what_a_header_holds() -> None:
     told = status(errors.BadInput(errors=places * 9))
     assert told["grpc-status"] == "3"
     assert "inputs[0].shape must be [rows]" in told["grpc-message"]
-    assert len(told["grpc-message"]) <= 1024
+    assert len(told["grpc-message"]) <= 2048
     assert status(errors.InternalError("secret")) == {
         "grpc-status": "13",
         "grpc-message": "An unexpected error happened; the log has the details under this request id.",
@@ -200,6 +202,19 @@ def test_a_sentence_is_escaped_as_grpc_wants_it() -> None:
     place = errors.FieldError("naïve\n", "is 100% wrong")
     said = status(errors.BadInput(errors=[place]))["grpc-message"]
     assert "na%C3%AFve%0A is 100%25 wrong" in said
+
+
+@pytest.mark.parametrize("wide", ["列", "я", "%", "\U0001f407"])
+def test_a_sentence_is_cut_by_what_it_takes_in_a_header_and_behind_a_whole_character(wide: str) -> None:
+    escaped = "".join(f"%{byte:02X}" for byte in wide.encode())
+    for before in range(12):
+        places = [errors.FieldError(f"inputs[{at}].name", wide * 240) for at in range(16)]
+        message = "x" * before + wide * 500
+        said = status(errors.BadInput(message, errors=places, hint="Mend it."))["grpc-message"]
+        assert len(said) <= 2048
+        assert re.fullmatch("(?:[^%]|%[0-9A-F]{2})*", said)
+        assert message.startswith(unquote(said, errors="strict")[:500])
+        assert said.startswith("x" * before + escaped * min(500, (2048 - before) // len(escaped)))
 
 
 @pytest.mark.parametrize(
