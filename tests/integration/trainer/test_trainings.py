@@ -200,9 +200,10 @@ def test_one_job_in_two_trainers_gets_one_version(
         (tmp_path / "go").touch()
         answers = [one.done(), two.done()]
 
-    assert [answer.version for answer in answers] == [1, 1]
+    # Its number is 1 or 2: whoever comes second may have reserved one, and leaves it out.
+    assert {answer.version for answer in answers} == {*volume.versions("iris")}
+    assert len(volume.versions("iris")) == 1
     assert all(answer.promoted for answer in answers)
-    assert volume.versions("iris") == [1]
 
 
 def test_a_publish_that_cannot_find_its_draft_is_retried_elsewhere(
