@@ -47,3 +47,10 @@ def timeout_s(given: bytes | None, limits: Predict) -> float:
         return int(text) / 1000
     place = errors.FieldError("X-Request-Timeout-Ms", f"must be a whole number from 1 to {limits.deadline_max_ms}")
     raise errors.BadInput("A header of the request is not valid.", errors=[place])
+
+
+def server_timing(queue_s: float, inference_s: float, total_s: float) -> bytes:
+    """``Server-Timing`` of a prediction, in milliseconds (W3C Server Timing)."""
+    return (
+        f"queue;dur={queue_s * 1000:.2f}, inference;dur={inference_s * 1000:.2f}, total;dur={total_s * 1000:.2f}"
+    ).encode()

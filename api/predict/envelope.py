@@ -84,8 +84,8 @@ def glance(raw: bytes, max_rows: int) -> Asked | None:
     """What ``read`` gives for a body as usual, with no look at its rows but for counting; None otherwise.
 
     The rows end at the last ``]``: behind them nothing valid holds one. Whether they are one JSON
-    array is for the predictor to say, which reads them anyhow; a body that gets an error must be
-    shown to ``read``.
+    array is for the predictor to say, which reads them anyhow; a body that it answers with an error
+    must be shown to ``read``.
     """
     found = _ROWS.search(raw, 0, _AROUND_BYTES)
     if found is None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import anyio
 import anyio.to_thread
 
 from api import bodies, headers, metrics, problems, refusals
@@ -27,6 +28,8 @@ from wire.settings import Settings
 
 _INLINE_BYTES = 256 * 1024
 """Bodies up to this are read whole at once; larger ones in a thread, so that other requests go on."""
+_READERS = 2
+"""Threads for them: not the ledger's, so that neither waits for the other; few, because reading has Python's lock."""
 _MAX_HEADERS = 256
 
 
@@ -57,6 +60,7 @@ class Predictions:
         self.statistics = Statistics()
         self.receiving_bytes = 0
         self.reading: set[asyncio.Task[None]] = set()
+        self.readers = anyio.CapacityLimiter(_READERS)
         self._counted: dict[tuple[str, int], Any] = {}
 
     def count(self, route: str, status: int, seconds: float) -> None:
@@ -140,7 +144,7 @@ class Exchange(Pending):
             elif not self._unknown and self.form.json_bytes(len(raw), self._found) <= _INLINE_BYTES:
                 self._submit(self.form.read(raw, self._found, self._shared.rows))
             else:
-                self._later(self._ask_later(raw))
+                self._later(raw, self._ask_later(raw), errors.DeadlineExceeded())
         except Exception as error:
             self._fail(error)
 
@@ -165,9 +169,10 @@ class Exchange(Pending):
                 written = self.form.answer(self.asked, outcome, self.request_id)
             except Exception as error:  # an answer that does not fit what was asked
                 return self._fail(error)
-            timing = (b"server-timing", _timing(outcome, self.started_at))
+            total_s = time.monotonic() - self.started_at
+            timing = (b"server-timing", headers.server_timing(outcome.queue_s, outcome.inference_s, total_s))
             self.respond(200, written.kind, (timing, *written.fields), written.body)
-            self._shared.statistics.succeeded(self.asked, outcome, time.monotonic() - self.started_at)
+            self._shared.statistics.succeeded(self.asked, outcome, total_s)
             self._end(200)
         return None
 
@@ -196,29 +201,44 @@ class Exchange(Pending):
         try:
             if self._unknown:
                 await self._shared.keyring().ask(self._found, "predict")
-            asked = await anyio.to_thread.run_sync(self.form.read, raw, self._found, self._shared.rows)
-            if not self._ended:
+            asked = await anyio.to_thread.run_sync(self._read, raw, limiter=self._shared.readers)
+            if asked is not None and not self._ended:
                 self._submit(asked)
         except Exception as error:
             self._fail(error)
 
     async def _fail_later(self, raw: bytes, error: Exception) -> None:
         """The same for a body that is looked at in a thread."""
-        objection = await anyio.to_thread.run_sync(self._objection, raw)
+        objection = await anyio.to_thread.run_sync(self._objection, raw, limiter=self._shared.readers)
         self._fail(objection or error)
 
-    def _objection(self, raw: bytes) -> errors.WarrenError | None:
+    def _read(self, raw: bytes) -> envelope.Asked | None:
+        """What a body asks for; None where nobody waits for it any more."""
+        return None if self._ended else self.form.read(raw, self._found, self._shared.rows)
+
+    def _objection(self, raw: bytes) -> Exception | None:
         """What is wrong with a body at which was only glanced."""
         try:
-            self.form.read(raw, self._found, self._shared.rows)
-        except errors.WarrenError as objection:
+            self._read(raw)
+        except Exception as objection:
             return objection
         return None
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _later(self, raw: bytes, work: Coroutine[Any, Any, None], late: Exception) -> None:
+        """Have a task do the rest: it holds the body, and the client is told ``late`` at the deadline."""
+        self._shared.receiving_bytes += len(raw)
+        task = asyncio.get_running_loop().create_task(self._in_time(len(raw), work, late))
         self._shared.reading.add(task)
         task.add_done_callback(self._shared.reading.discard)
+
+    async def _in_time(self, size_bytes: int, work: Coroutine[Any, Any, None], late: Exception) -> None:
+        remaining_s = self.started_at + self._deadline_s - time.monotonic()
+        timer = asyncio.get_running_loop().call_later(remaining_s, self._fail, late)
+        try:
+            await work
+        finally:
+            timer.cancel()
+            self._shared.receiving_bytes -= size_bytes
 
     def _submit(self, asked: envelope.Asked) -> None:
         self.expect(asked, self.started_at + self._deadline_s)
@@ -228,11 +248,12 @@ class Exchange(Pending):
         if self._ended:
             return
         raw, self._glanced = self._glanced, None
-        if raw is not None and len(raw) > _INLINE_BYTES:
-            self._later(self._fail_later(raw, error))
-            return
-        if raw is not None:
+        if raw is not None and len(raw) <= _INLINE_BYTES:
             error = self._objection(raw) or error
+        # That nobody answered is so whatever a body holds: a 504 is late already, a 429 must cost nothing.
+        elif raw is not None and not isinstance(error, errors.NotAnswered):
+            self._later(raw, self._fail_later(raw, error), error)
+            return
         if isinstance(error, errors.WarrenError):
             self.refuse(error)
         else:
@@ -273,12 +294,3 @@ def _declared_bytes(found: RawHeaders, limit: int) -> int:
     if int(length) > limit:
         raise bodies.too_large(limit)
     return int(length)
-
-
-def _timing(answer: Answer, started_at: float) -> bytes:
-    """``Server-Timing`` in milliseconds (W3C Server Timing)."""
-    total_s = time.monotonic() - started_at
-    return (
-        f"queue;dur={answer.queue_s * 1000:.2f}, inference;dur={answer.inference_s * 1000:.2f}, "
-        f"total;dur={total_s * 1000:.2f}"
-    ).encode()
