@@ -117,7 +117,9 @@ class Exchange(Pending):
             self.form.check(found)
             self._deadline_s = self.form.timeout_s(found, self._shared.limits)
             declared = _declared_bytes(found, self._shared.body_bytes)
-            if self._shared.receiving_bytes + declared > self._shared.limits.waiting_bytes:
+            # Who may have no key at all gets half of the room, so that the others always find some.
+            room_bytes = self._shared.limits.waiting_bytes // (2 if self._unknown else 1)
+            if self._shared.receiving_bytes + declared > room_bytes:
                 raise errors.Overloaded
         except errors.WarrenError as error:
             self.refuse(error)

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from api.app import Gateway, create_app
-from api.keys import minting
+from api.keys import making, minting
+from api.keys.callers import LOCAL
 from api.ledger import Ledger
 from api.predict.coalescer import Coalescer
 from api.predict.native import Native
@@ -131,6 +132,14 @@ class Replica:
         self._broker.stop()
         await until(lambda: not self._rpc.connected)
 
+    async def make_key(self) -> str:
+        """A key that the replica knows."""
+        ledger = self.app.state.gateway.ledger
+        ledger.migrate()
+        text = making.create(ledger, making.Wanted("ann", frozenset({"predict"}), 1, None), LOCAL)[1]
+        await self.app.state.gateway.keyring.refresh()
+        return text
+
     @property
     def counted_bytes(self) -> int:
         return self.app.predictions.receiving_bytes
@@ -163,12 +172,16 @@ def body(path: str, size_bytes: int) -> bytes:
     return json.dumps({"inputs": [{"name": "x", "shape": [1, len(row)], "datatype": "INT64", "data": row}]}).encode()
 
 
-@pytest.fixture
-async def no_ledger_threads() -> None:
+def take_ledger_threads() -> None:
     """All threads that the ledger's calls share are taken, and stay so."""
     threads = anyio.to_thread.current_default_thread_limiter()
     while threads.available_tokens:
         threads.acquire_on_behalf_of_nowait(object())
+
+
+@pytest.fixture
+async def no_ledger_threads() -> None:
+    take_ledger_threads()
 
 
 @pytest.mark.usefixtures("no_ledger_threads")
@@ -243,6 +256,19 @@ async def test_a_new_key_is_looked_up_within_the_deadline(tmp_path: Path) -> Non
         status, text = await replica.ask("/predict", 300, timeout_ms=100, key=minting.mint().text)
         assert (status, json.loads(text)["code"]) == (504, "deadline_exceeded")
         await replica.until_read()
+        assert replica.counted_bytes == 0
+
+
+async def test_bodies_without_a_known_key_leave_room_for_the_others(tmp_path: Path) -> None:
+    """The ledger says nothing of two new keys; whose key is known is asked about nothing."""
+    async with Replica(tmp_path, keys="required", waiting_bytes=4_000_000) as replica:
+        key = await replica.make_key()
+        take_ledger_threads()
+        first = asyncio.create_task(replica.ask("/predict", 1_500_000, key=minting.mint().text))
+        await until(lambda: replica.taken == 1)
+        statuses = [(await replica.ask("/predict", 1_500_000, key=given))[0] for given in (minting.mint().text, key)]
+        assert statuses == [429, 404]
+        assert (await first)[0] == 503
         assert replica.counted_bytes == 0
 
 
