@@ -2,7 +2,8 @@
 
 In the first thirteen minutes of an hour each of our processes is killed once and restarted once, and the broker is
 killed, in an order that is drawn. Then nobody is ended by us, so that each can be watched for the 45 minutes that a
-verdict needs: our processes and the broker are frozen, and the broker is in alarm, at random.
+verdict needs: each of our processes and the broker is frozen, the broker is in alarm and Nginx is reloaded, first once
+each, then at random. So everybody has met each of these once before he is judged.
 """
 
 from __future__ import annotations
@@ -66,20 +67,14 @@ def _kill_broker(stage: Stage, _draw: random.Random) -> str:
     return "killed the broker"
 
 
-def _freeze_predictor(stage: Stage, draw: random.Random) -> str:
-    name = draw.choice(("predictor-1", "predictor-2"))
-    frozen = stage.freeze(name)
-    time.sleep(draw.uniform(2, 12))
-    stage.thaw(frozen)
-    return f"froze {name}"
+def _freeze(name: str, most_s: float) -> Hurt:
+    def freeze(stage: Stage, draw: random.Random) -> str:
+        frozen = stage.freeze(name)
+        time.sleep(draw.uniform(2, most_s))
+        stage.thaw(frozen)
+        return f"froze {name}"
 
-
-def _freeze_other(stage: Stage, draw: random.Random) -> str:
-    name = draw.choice(("worker", "trainer", "broker"))
-    frozen = stage.freeze(name)
-    time.sleep(draw.uniform(2, 8))
-    stage.thaw(frozen)
-    return f"froze {name}"
+    return freeze
 
 
 def _alarm(stage: Stage, draw: random.Random) -> str:
@@ -100,9 +95,9 @@ DEATHS = (
 )
 """How each of our processes, and the broker, ends."""
 FAULTS = (
-    Fault(_freeze_predictor),
+    *(Fault(_freeze(name, 12)) for name in ("predictor-1", "predictor-2", "worker", "trainer")),
+    Fault(_freeze("broker", 8), may_refuse=True),
     Fault(_reload),
-    Fault(_freeze_other, may_refuse=True),
     Fault(_alarm, may_refuse=True),
 )
 """What nobody dies of."""
@@ -112,7 +107,8 @@ def faults(draw: random.Random) -> Iterator[Fault]:
     """A fault for each minute, for ever."""
     while True:
         yield from draw.sample(DEATHS, len(DEATHS))
-        for _ in range(60 - len(DEATHS)):
+        yield from draw.sample(FAULTS, len(FAULTS))
+        for _ in range(60 - len(DEATHS) - len(FAULTS)):
             yield draw.choice(FAULTS)
 
 

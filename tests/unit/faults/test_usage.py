@@ -61,4 +61,4 @@ def test_nobody_is_ended_after_the_thirteenth_minute_of_an_hour_and_everybody_be
         minutes = [next(drawn) for _ in range(60)]
         assert sorted(one.ends for one in minutes[:13]) == sorted([*PROCESSES, *PROCESSES, "broker"])
         assert not [one.ends for one in minutes[13:] if one.ends]
-        assert {*minutes[13:]} == {*soak.FAULTS}
+        assert {*minutes[13 : 13 + len(soak.FAULTS)]} == {*minutes[13:]} == {*soak.FAULTS}
