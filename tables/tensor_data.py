@@ -74,6 +74,9 @@ def values(datatype: str, shape: tuple[int, ...], data: memoryview, *, raw: bool
         raise _wrong(f"{at}.datatype", f"must be one of {', '.join(sorted(_KINDS))}")
     count = math.prod(shape)
     if not raw:
+        # Each value takes a byte at least; nothing is done for those that cannot be there.
+        if count > len(data):
+            raise _miscounted(count, at)
         return _from_json(kind, shape, count, data, at)
     if kind == "text":
         return Values(kind, _texts(data, count, at))
@@ -107,6 +110,10 @@ def _json(data: memoryview, at: str) -> Any:
 
 def _wrong(at: str, problem: str) -> RowErrors:
     return RowErrors(((at, problem),))
+
+
+def _miscounted(count: int, at: str) -> RowErrors:
+    return _wrong(f"{at}.data", f"must hold {count} values for its shape, flat or nested as the shape is")
 
 
 def _texts(data: memoryview, count: int, at: str) -> list[str]:
@@ -160,7 +167,7 @@ def _flat(found: Any, shape: tuple[int, ...], at: str) -> list[Any]:
     if nested and set(map(len, flat)) == {shape[1]}:
         flat = list(chain.from_iterable(flat))
     if len(flat) != math.prod(shape):
-        raise _wrong(f"{at}.data", f"must hold {math.prod(shape)} values for its shape, flat or nested as the shape is")
+        raise _miscounted(math.prod(shape), at)
     return flat
 
 

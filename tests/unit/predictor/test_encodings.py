@@ -105,6 +105,18 @@ def test_a_batch_of_several_is_answered_each_by_itself() -> None:
     assert together == [first, last]
 
 
+@pytest.mark.parametrize("shape", [(10_000, 2**31 - 1), (1, 2**31 - 1), (10_000,)])
+@pytest.mark.parametrize("body", [b"[1]", b"[[1]]"])
+def test_a_shape_without_its_data_is_refused_and_those_beside_it_are_answered(
+    body: bytes, shape: tuple[int, ...]
+) -> None:
+    tensor = frames.Tensor("x", "FP64", shape, len(body))
+    bad = Asked(body, False, "tensors", (tensor,), (frames.Wanted("predict"),))
+    version = prepared(None)
+    outcomes = inference.compute(version, [asked("predict"), bad, rows()], max_rows=10_000)
+    assert [each.rows if isinstance(each, Answer) else each.code for each in outcomes] == [3, "bad_input", 3]
+
+
 def test_what_a_version_does_not_have_is_said() -> None:
     (outcome,) = inference.compute(prepared(None), [asked("predict_proba")], max_rows=10)
     assert isinstance(outcome, errors.BadInput)
