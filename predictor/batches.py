@@ -105,7 +105,7 @@ class Batches:
         waited_ms = (times.started_at - times.arrived_at) * 1000
         alive = [item.remaining_ms > waited_ms for item in header.items]
         asked = list(compress(_asked(header.items, blobs), alive))
-        answered = self._usual(version, asked) or inference.each_alone(version, asked, self._max_rows)
+        answered = self._usual(version, asked) or self._each_alone(version, asked)
         if len(answered) == len(blobs):
             return answered
         others = iter(answered)
@@ -114,11 +114,23 @@ class Batches:
     def _usual(self, version: LoadedVersion, asked: Sequence[Asked]) -> list[Outcome] | None:
         """What is as usual, answered and its time noted; None for anything else, whose time says nothing."""
         begun_s = time.thread_time()
-        answered = inference.together(version, asked, self._max_rows)
+        try:
+            answered = inference.together(version, asked, self._max_rows)
+        except MemoryError:
+            return None
         if answered:
             rows = sum(each.rows for each in answered if isinstance(each, Answer))
             version.pace.note(rows, time.thread_time() - begun_s)
         return answered
+
+    def _each_alone(self, version: LoadedVersion, asked: Sequence[Asked]) -> list[Outcome]:
+        """Each request's answer or error. Raises RetryAlone when only all of them together need too much memory."""
+        try:
+            return inference.each_alone(version, asked, self._max_rows)
+        except MemoryError:
+            if len(asked) > 1:
+                raise errors.RetryAlone from None
+            return [encodings.no_room()]
 
 
 def _asked(items: Sequence[frames.BatchItem], blobs: Sequence[memoryview]) -> list[Asked]:

@@ -66,6 +66,13 @@ def decode(schema: Schema, asked: Asked, max_rows: int) -> Batch | errors.Warren
         return errors.MalformedBody(f"The rows cannot be read: {error}.")
     except errors.MalformedBody as error:
         return error
+    except MemoryError:
+        return no_room()
+
+
+def no_room() -> errors.TooLarge:
+    """The error of a request that needs more memory than the predictor has."""
+    return errors.TooLarge("The predictor has too little memory for these rows; ask for fewer at once.")
 
 
 def encode(version: LoadedVersion, asked: Asked, output: Output, start: int, stop: int) -> Answer:

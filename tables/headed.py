@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import orjson
 
-from tables import plain, rows, tensors
+from tables import parsing, plain, rows, tensors
 from tables.batch import Batch
 from tables.errors import NotJson, RowErrors, TooManyRows
 from tables.schema import Schema, listed
@@ -118,8 +118,8 @@ def _numbers(data: bytes, order: Sequence[int | None], max_rows: int) -> Batch |
 def _reordered(data: bytes, names: Sequence[str], order: Sequence[int | None], max_rows: int) -> bytes:
     """The same rows in the schema's order."""
     try:
-        table: Any = orjson.loads(data)
-    except orjson.JSONDecodeError:
+        table: Any = parsing.loads(data)
+    except parsing.NotJson:
         raise NotJson("not JSON") from None
     if not isinstance(table, list) or any(not isinstance(row, list) or len(row) != len(names) for row in table):
         raise RowErrors((("dataframe_split.data", f"must be rows of {len(names)} cells, one for each of its columns"),))

@@ -14,9 +14,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Final
 
-import orjson
-
-from tables import plain, rows
+from tables import parsing, plain, rows
 from tables.batch import Batch
 from tables.schema import Schema
 
@@ -57,8 +55,8 @@ def _numbers(bodies: Sequence[bytes], schema: Schema) -> Joined | None:
 def _by_column(bodies: Sequence[bytes], schema: Schema) -> Joined | None:
     """Bodies of any rows whose cells are of their column's usual type."""
     try:
-        parts = orjson.loads(b"[" + _SEPARATOR.join(bodies) + b"]")
-    except orjson.JSONDecodeError:
+        parts = parsing.loads(b"[" + _SEPARATOR.join(bodies) + b"]")
+    except parsing.NotJson:
         return None
     each = parts[::2]
     # A value per body, and between them the separators: then every body is one value.

@@ -14,10 +14,9 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from tables import batch, careful, cells, plain
+from tables import batch, careful, cells, parsing, plain
 from tables.batch import Batch
 from tables.columns import Column
 from tables.errors import TooManyRows
@@ -58,8 +57,8 @@ def _plain_numbers(body: bytes, schema: Schema, max_rows: int) -> Batch | None:
 
 def _by_column(body: bytes, schema: Schema, max_rows: int) -> Batch | None:
     try:
-        rows = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        rows = parsing.loads(body)
+    except parsing.NotJson:
         return None
     if not isinstance(rows, list) or not rows or not set(map(type, rows)) <= {list, dict}:
         return None

@@ -13,10 +13,9 @@ from itertools import chain
 from typing import Any, Final, Literal
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from tables import plain
+from tables import parsing, plain
 from tables.errors import RowErrors
 
 Kind = Literal["number", "integer", "boolean", "text", "cell"]
@@ -103,8 +102,8 @@ def untyped(data: memoryview, at: str) -> tuple[int, int, Values]:
 
 def _json(data: memoryview, at: str) -> Any:
     try:
-        return orjson.loads(bytes(data))
-    except orjson.JSONDecodeError:
+        return parsing.loads(bytes(data))
+    except parsing.NotJson:
         raise _wrong(at, "is not a JSON array of finite numbers, texts or booleans") from None
 
 

@@ -31,7 +31,7 @@ def main() -> None:
     told = []
     for more_bytes in [*_MORE_BYTES, None]:
         held_memory.collect()
-        limit = resource.RLIM_INFINITY if more_bytes is None else _private_bytes() + more_bytes
+        limit = resource.RLIM_INFINITY if more_bytes is None else private_bytes() + more_bytes
         resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
         try:
             registry.announced(large, 1, soon(), wait_s=0)
@@ -45,7 +45,8 @@ def main() -> None:
     print(json.dumps(told), file=sys.__stdout__)
 
 
-def _private_bytes() -> int:
+def private_bytes() -> int:
+    """What this process may write to, as RLIMIT_DATA counts it."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith("VmData")).split()[1])
 

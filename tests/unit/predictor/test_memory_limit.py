@@ -98,3 +98,14 @@ def test_a_load_without_room_is_refused_and_the_process_goes_on(shelf: Shelf) ->
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert told == [["too_large", [0.0]]] * 4 + [["loaded", [0.0]]]
+
+
+def test_a_request_without_room_is_refused_and_those_beside_it_are_answered(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.unit.predictor.short_of_room", str(tmp_path)],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    *refused, together, alone, others = json.loads(done.stdout.splitlines()[-1])
+    assert refused == [[3, "too_large", 3]] * 5 + [[2, "too_large", 2]]
+    assert (together, alone, others) == ("retry_alone", [2**19], [3, 2])
