@@ -139,14 +139,18 @@ def check_strictly(raw: bytes) -> None:
 def check_around(raw: bytes, parts: Sequence[memoryview]) -> None:
     """``check_strictly`` without a look into ``parts``, arrays of the body in order, which others judge.
 
-    Takes time in proportion to the rest. Raises errors.MalformedBody and errors.BadInput.
+    Takes time in proportion to the rest; where they do not stand in order, as with a repeated key, all of it is
+    looked into. Raises errors.MalformedBody and errors.BadInput.
     """
     rest: list[bytes] = []
     end = 0
     for part in map(bytes, parts):
         if len(part) > _SHORT:
             # Where the same array stands before this one too, what is left is as good or bad as it was.
-            start = raw.index(part, end)
+            start = raw.find(part, end)
+            if start < 0:
+                check_strictly(raw)
+                return
             rest += (raw[end:start], b"0")
             end = start + len(part)
     check_strictly(b"".join((*rest, raw[end:])))
