@@ -23,18 +23,18 @@ class Consumers:
         """``rpc`` asks the broker."""
         self._rpc = rpc
         self._known: dict[str, tuple[float, int]] = {}
+        self._looks: dict[str, asyncio.Task[int]] = {}
         self._turn = asyncio.Lock()
 
     async def count(self, queue: str) -> int:
         """How many consumers a queue has, or had MAX_AGE_S ago. Raises errors.BrokerUnavailable."""
         known = self._fresh(queue)
-        if known is None:
-            async with self._turn:
-                known = self._fresh(queue)
-                if known is None:
-                    known = (await self._rpc.queue_state(queue)).consumers
-                    self._known[queue] = (time.monotonic(), known)
-        return known
+        if known is not None:
+            return known
+        if queue not in self._looks:
+            self._looks[queue] = asyncio.create_task(self._look(queue))
+        # Who stops waiting ends no look: the next one would be given the answer to it.
+        return await asyncio.shield(self._looks[queue])
 
     async def require(self, queue: str) -> None:
         """Return when somebody serves a queue. Raises errors.Unroutable, errors.BrokerUnavailable."""
@@ -42,6 +42,15 @@ class Consumers:
             raise errors.BrokerUnavailable
         if not await self.count(queue):
             raise errors.Unroutable
+
+    async def _look(self, queue: str) -> int:
+        try:
+            async with self._turn:
+                found = (await self._rpc.queue_state(queue)).consumers
+            self._known[queue] = (time.monotonic(), found)
+            return found
+        finally:
+            del self._looks[queue]
 
     def _fresh(self, queue: str) -> int | None:
         known = self._known.get(queue)
