@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 from fastapi import Request
 
 from api.protocols import references
-from api.routes.models import read
+from api.routes.models import deadline, read_until
 from api.state import State
 from wire import catalogue, errors, messages
+from wire.deadlines import Deadline
 
 
 class Served(NamedTuple):
@@ -45,7 +46,12 @@ class Served(NamedTuple):
 
 async def detail(state: State, request: Request, model: str) -> messages.ModelDetail:
     """A model with its aliases and versions. Raises errors.ModelNotFound and errors.NotAnswered kinds."""
-    return await read(state, messages.GetModel(model=references.model(model)), messages.ModelDetail, request)
+    return await _detail(state, model, deadline(state, request))
+
+
+async def _detail(state: State, model: str, until: Deadline) -> messages.ModelDetail:
+    asked = messages.GetModel(model=references.model(model))
+    return await read_until(state, asked, messages.ModelDetail, until)
 
 
 async def version(state: State, request: Request, model: str, given: str | None) -> Served:
@@ -53,10 +59,11 @@ async def version(state: State, request: Request, model: str, given: str | None)
 
     Raises errors.NotFound kinds, errors.ModelCorrupt and errors.NotAnswered kinds.
     """
-    found = await detail(state, request, model)
+    until = deadline(state, request)
+    found = await _detail(state, model, until)
     number = number_of(found, given)
     asked = messages.GetVersion(model=found.model, version=number)
-    told = await read(state, asked, messages.VersionDetail, request)
+    told = await read_until(state, asked, messages.VersionDetail, until)
     versions = tuple(sorted(each.version for each in found.versions))
     return Served(found.model, number, versions, told.manifest)
 

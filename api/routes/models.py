@@ -6,6 +6,7 @@ predictor and changes of the trainer that is in charge of them.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, TypeVar
 
 import msgspec
@@ -67,23 +68,35 @@ class AliasState(msgspec.Struct, frozen=True):
     revision: int
 
 
+def deadline(state: State, request: Request) -> Deadline:
+    """When a caller's reads must be answered, however many they take. Raises errors.BadInput."""
+    return Deadline.after(headers.timeout_s(timeout_header(request), state.settings.predict))
+
+
 async def read(state: State, message: messages.Message, expect: type[M], request: Request) -> M:
     """Ask a predictor. Raises what it answers and errors.NotAnswered kinds."""
-    wait_s = headers.timeout_s(timeout_header(request), state.settings.predict)
-    return await _ask(state, topology.MODELS, message, expect, wait_s)
+    return await read_until(state, message, expect, deadline(state, request))
+
+
+async def read_until(state: State, message: messages.Message, expect: type[M], until: Deadline) -> M:
+    """The same for one of several questions. Raises what it answers and errors.NotAnswered kinds."""
+    return await _ask(state, topology.MODELS, message, expect, until)
 
 
 async def change(state: State, message: messages.Message, expect: type[M], request: Request) -> M:
     """Ask the trainer in charge. Raises what it answers and errors.NotAnswered kinds."""
     given = timeout_header(request)
     wait_s = CHANGE_S if given is None else headers.timeout_s(given, state.settings.predict)
-    return await _ask(state, topology.CHANGES, message, expect, wait_s)
+    return await _ask(state, topology.CHANGES, message, expect, Deadline.after(wait_s))
 
 
-async def _ask(state: State, queue: str, message: messages.Message, expect: type[M], wait_s: float) -> M:
-    deadline = Deadline.after(wait_s)
-    await state.consumers.require(queue)
-    return await state.rpc.call(queue, message, expect, deadline=deadline)
+async def _ask(state: State, queue: str, message: messages.Message, expect: type[M], until: Deadline) -> M:
+    try:
+        async with asyncio.timeout(until.remaining_s):
+            await state.consumers.require(queue)
+    except TimeoutError:
+        raise errors.DeadlineExceeded from None
+    return await state.rpc.call(queue, message, expect, deadline=until)
 
 
 def timeout_header(request: Request) -> bytes | None:
