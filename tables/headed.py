@@ -49,7 +49,7 @@ def decode_split(raw: bytes | memoryview, schema: Schema, *, max_rows: int) -> B
     if names == schema.names:
         return rows.decode_json(data, schema, max_rows=max_rows)
     quick = _numbers(data, order, max_rows) if schema.only_numbers else None
-    return quick or rows.decode_json(_reordered(data, names, order, max_rows), schema, max_rows=max_rows)
+    return quick or _any(_table(data, len(names), max_rows), order, schema)
 
 
 def decode_csv(raw: bytes | memoryview, schema: Schema, *, max_rows: int) -> Batch:
@@ -115,14 +115,30 @@ def _numbers(data: bytes, order: Sequence[int | None], max_rows: int) -> Batch |
     return plain.batch(found)
 
 
-def _reordered(data: bytes, names: Sequence[str], order: Sequence[int | None], max_rows: int) -> bytes:
-    """The same rows in the schema's order."""
+def _table(data: bytes, width: int, max_rows: int) -> list[list[Any]]:
+    """Rows of as many cells as there are names."""
     try:
         table: Any = parsing.loads(data)
     except parsing.NotJson:
         raise NotJson("not JSON") from None
-    if not isinstance(table, list) or any(not isinstance(row, list) or len(row) != len(names) for row in table):
-        raise RowErrors((("dataframe_split.data", f"must be rows of {len(names)} cells, one for each of its columns"),))
+    if not isinstance(table, list) or any(not isinstance(row, list) or len(row) != width for row in table):
+        raise RowErrors((("dataframe_split.data", f"must be rows of {width} cells, one for each of its columns"),))
     if len(table) > max_rows:
         raise TooManyRows(max_rows)
-    return orjson.dumps([[None if at is None else row[at] for at in order] for row in table])
+    return table
+
+
+def _any(table: list[list[Any]], order: Sequence[int | None], schema: Schema) -> Batch:
+    """Rows of any cells in an order of their own; a column that was not sent costs no more than its missing cells."""
+    sent = [(column, at) for column, at in zip(schema.columns, order, strict=True) if at is not None]
+    if not sent and table:
+        return tensors.by_column({}, schema, len(table))
+    narrow = Schema(tuple(column for column, _ in sent)) if sent else schema
+    text = orjson.dumps([[row[at] for _, at in sent] for row in table])
+    given = rows.decode_json(text, narrow, max_rows=len(table))
+    numbers = np.full((len(table), len(schema.number_names)), np.nan)
+    texts = np.full((len(table), len(schema.text_names)), "", dtype=object)
+    known = frozenset(narrow.names)
+    numbers[:, [name in known for name in schema.number_names]] = given.numbers
+    texts[:, [name in known for name in schema.text_names]] = given.texts
+    return Batch(numbers, texts)

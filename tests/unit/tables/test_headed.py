@@ -27,6 +27,22 @@ def test_a_split_table_in_the_schemas_order_is_rows() -> None:
     assert same(headed.decode_split(given, MIXED, max_rows=9), mixed())
 
 
+@pytest.mark.parametrize("names", [["city"], ["member", "age"], ["empty"], ["since", "empty", "city"], ["age"]])
+def test_a_column_that_a_split_table_does_not_name_is_missing(names: list[str]) -> None:
+    cells: dict[str, list[Any]] = {
+        "age": [1, None],
+        "city": [" Lyon ", 75],
+        "member": [True, "false"],
+        "since": ["2020-01-03", None],
+        "empty": [{}, 1],
+    }
+    given = split(names, [[cells[name][at] for name in names] for at in (0, 1)])
+    wanted = [{name: cells[name][at] for name in names} for at in (0, 1)]
+    assert same(
+        headed.decode_split(given, MIXED, max_rows=9), rows.decode_json(json.dumps(wanted).encode(), MIXED, max_rows=9)
+    )
+
+
 @pytest.mark.parametrize("order", [[3, 1, 0, 2], [2, 3, 1, 0]])
 def test_a_split_table_may_have_any_order_and_columns_without_effect(order: list[int]) -> None:
     names = [MIXED.names[at] for at in order]

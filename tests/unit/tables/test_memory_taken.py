@@ -102,7 +102,7 @@ ARRAYS = {
 
 def bound_bytes(body: bytes, schema: Schema) -> int:
     """What may be taken: so much for each byte, and for each cell of the rows that the body holds."""
-    return 100_000 + 50 * len(body) + 100 * COUNT * len(schema.columns)
+    return 100_000 + 120 * len(body) + 30 * COUNT * len(schema.columns)
 
 
 def test_values_that_cannot_all_be_there_are_not_even_read() -> None:
@@ -150,3 +150,11 @@ def test_binary_data_takes_memory_in_proportion_to_its_bytes(datatype: str, sche
 def test_csv_takes_memory_in_proportion_to_its_bytes(body: bytes, schema: Schema) -> None:
     body = body.replace(b"%s", schema.names[0].encode())
     assert peak_bytes(lambda: headed.decode_csv(body, schema, max_rows=10**6)) < bound_bytes(body, schema)
+
+
+def test_columns_that_were_not_sent_take_no_more_than_their_cells() -> None:
+    for decode in (
+        lambda: decoded(WIDE, "UINT8", (COUNT,), bytes(COUNT), True, "c0"),
+        lambda: headed.decode_csv(b"m\n" + b"\n0" * COUNT, WIDE, max_rows=COUNT),
+    ):
+        assert peak_bytes(decode) < 400_000 + 9 * COUNT * len(WIDE.columns)
