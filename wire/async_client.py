@@ -97,7 +97,7 @@ class AsyncRpcClient:
     ) -> Delivery:
         """Ask whoever serves ``queue``; the answer undecoded, a messages.Failure included.
 
-        Raises Unroutable (no such queue), Overloaded (it is full), DeadlineExceeded, and
+        Raises Unroutable (no such queue), Overloaded (it is full), TooLarge, DeadlineExceeded, and
         BrokerUnavailable (no connection, a lost one, an alarm, no confirm in time).
         """
         loop = self._loop
@@ -134,7 +134,7 @@ class AsyncRpcClient:
         """Publish one persistent message and wait until the broker has it (``mandatory``, confirmed).
 
         ``routing_key`` is the exchange's own name unless given; ``properties`` replace ``kind`` and
-        ``headers``. Raises Unroutable, Overloaded or BrokerUnavailable; after BrokerUnavailable the
+        ``headers``. Raises Unroutable, Overloaded, TooLarge or BrokerUnavailable; after BrokerUnavailable the
         message may have been accepted all the same.
         """
         own = copy.copy(properties) if properties else pika.BasicProperties(type=kind, headers=headers or {})
@@ -172,7 +172,7 @@ class AsyncRpcClient:
         With a routing key the request is ``mandatory``; without one it goes to a fanout exchange,
         whose receivers may be none. ``remaining_ms`` is how long the request is of use (0: for
         ever). A stream fails when the receiving connection is lost, and an unconfirmed one also
-        when the publishing connection is. Raises BrokerUnavailable and Overloaded.
+        when the publishing connection is. Raises BrokerUnavailable, Overloaded and TooLarge.
         """
         key = f"{self._prefix}{next(self._numbers):x}"
         self._streams[key] = sink

@@ -4,7 +4,8 @@ Comes in: replies and copies of unreadable messages, from any thread. Goes out: 
 and confirmed, then ``done`` is called, which lets the request's delivery be acknowledged. What
 the broker could not take (connection lost, alarm, no confirm) is sent again until its
 requester has stopped waiting, because its request may have been acknowledged already and no one
-would do the work again. A requester may therefore see a reply twice.
+would do the work again. A requester may therefore see a reply twice. In place of an answer that no
+message holds it gets the error that says so.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 
 import pika
 
-from wire import errors, links, settings, telemetry
+from wire import errors, links, logs, messages, settings, telemetry, topology
 from wire.deadlines import Deadline
 from wire.io_thread import IoThread
 from wire.publisher import Publisher
@@ -30,6 +31,7 @@ MAX_WAITING = 10_000
 """Messages that may wait for the broker to come back; beyond it new ones are dropped and counted."""
 
 _PAUSE_S = 0.2
+_TOO_LARGE = "The answer is more than one message holds; ask for less at once."
 
 
 @dataclass(slots=True)
@@ -113,6 +115,12 @@ class Outbox:
 
     def post(self, outgoing: Outgoing) -> None:
         """Publish now, or as soon as the broker takes it."""
+        try:
+            self._post(outgoing)
+        except errors.TooLarge:
+            self._refuse(outgoing)
+
+    def _post(self, outgoing: Outgoing) -> None:
         key = outgoing.properties.message_id = f"{self._prefix}{next(self._numbers):x}"
         if not outgoing.confirmed:
             self._post_unconfirmed(outgoing)
@@ -141,6 +149,17 @@ class Outbox:
             self._wait(outgoing)
         else:
             self._over(outgoing)
+
+    def _refuse(self, outgoing: Outgoing) -> None:
+        """Tell the requester that the answer is too large; what nobody asked for is dropped."""
+        logs.log("rpc.reply_dropped", level="ERROR", exchange=outgoing.exchange, size_bytes=len(outgoing.body))
+        telemetry.rpc_replies_dropped.labels("too_large").inc()
+        if outgoing.exchange != topology.REPLY:
+            self._over(outgoing)
+            return
+        outgoing.body = messages.Failure(error=errors.TooLarge(_TOO_LARGE).to_body()).encode()
+        outgoing.properties.type = messages.Failure.TYPE
+        self._post(outgoing)
 
     def publisher_returned(self, key: str) -> None:
         """The requester of an unconfirmed reply is gone (publisher.Owner)."""

@@ -23,7 +23,7 @@ import pika
 from pika import exceptions, spec
 from pika.channel import Channel
 
-from wire import errors, links, settings
+from wire import errors, links, settings, topology
 
 Settle = Callable[[str, errors.WarrenError | None], None]
 """Told once per message: the key it was sent under, and None or what went wrong."""
@@ -96,7 +96,7 @@ class Publisher:
         """Write one message. ``key`` must be its ``message_id``, or its ``correlation_id`` where it has none.
 
         Raises BrokerUnavailable when there is no connection or an alarm stops it, Overloaded when
-        too much is unconfirmed; ``settle`` is then not called.
+        too much is unconfirmed, TooLarge for more than a message holds; ``settle`` is then not called.
         """
         if len(self._unconfirmed) >= MAX_UNCONFIRMED:
             raise errors.Overloaded
@@ -111,7 +111,7 @@ class Publisher:
     ) -> None:
         """Write one message and hear no more of it, but ``publisher_returned`` when no queue takes it.
 
-        Raises BrokerUnavailable when there is no connection or an alarm stops it.
+        Raises BrokerUnavailable when there is no connection or an alarm stops it, and TooLarge.
         """
         self._write(self._plain, exchange, routing_key, body, properties, mandatory)
 
@@ -124,6 +124,9 @@ class Publisher:
         properties: pika.BasicProperties,
         mandatory: bool,
     ) -> None:
+        # The broker would close the channel, and with the connection end everything that is under way on it.
+        if len(body) > topology.MAX_MESSAGE_BYTES:
+            raise errors.TooLarge("This is more than one message holds; send less at once.")
         if channel is None or self._link.blocked:
             raise errors.BrokerUnavailable
         try:

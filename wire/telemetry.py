@@ -70,7 +70,7 @@ rpc_handled = counter("rpc_handled", "Requests a server worked on", ["queue", "o
 rpc_expired = counter("rpc_expired", "Requests dropped because their deadline had passed", ["queue"])
 """By queue."""
 rpc_replies_dropped = counter("rpc_replies_dropped", "Replies that could not be delivered", ["reason"])
-"""By reason: ``gone`` (the requester left), ``refused``, ``late``."""
+"""By reason: ``gone`` (the requester left), ``refused``, ``late``, ``expired``, ``too_large``."""
 rpc_dead_lettered = counter("rpc_dead_lettered", "Messages copied to the dead-letter exchange", ["queue"])
 """By the queue they came from."""
 

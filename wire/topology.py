@@ -68,6 +68,8 @@ class Queue:
 _REJECT = {"x-overflow": "reject-publish"}
 PREDICT_BOUND = 5_000
 """Batches that may wait in the predict queue."""
+MAX_MESSAGE_BYTES = 12 * 1024 * 1024
+"""Largest body of a message: what rabbitmq.conf sets. The broker closes the channel of whoever sends a larger one."""
 
 EXCHANGES: tuple[Exchange, ...] = (
     Exchange(JOBS, "direct", ("api", "worker")),

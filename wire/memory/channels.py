@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pika
 from pika import exceptions, spec
 
+from wire import topology
 from wire.memory.queues import Consumer, MemoryQueue, StoredMessage, stored
 
 if TYPE_CHECKING:
@@ -173,6 +174,9 @@ class MemoryChannel:
                 self._connection.soon(self._on_cancel, SimpleNamespace(method=SimpleNamespace(consumer_tag=tag)))
 
     def _publish(self, exchange: str, message: StoredMessage, number: int, mandatory: bool) -> None:
+        if len(message.body) > topology.MAX_MESSAGE_BYTES:
+            self._refuse(406, "PRECONDITION_FAILED - message size is larger than configured max size")
+            return
         targets = self._broker.route(exchange, message.routing_key)
         if targets is None:
             self._refuse(404, f"NOT_FOUND - no exchange '{exchange}'")

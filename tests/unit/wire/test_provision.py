@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pika
 import pytest
@@ -14,7 +15,15 @@ import pytest
 from tests.rabbit import Rabbit
 from wire import provision, topology
 
+CONFIGURATION = Path(__file__).parents[3] / "rabbitmq" / "rabbitmq.conf"
 PASSWORDS: dict[topology.Role, str] = {role: f"secret of {role}" for role in topology.ROLES}
+
+
+def test_the_largest_message_is_that_of_the_brokers_configuration() -> None:
+    lines = CONFIGURATION.read_text().splitlines()
+    assert [line for line in lines if line.startswith("max_message_size")] == [
+        f"max_message_size = {topology.MAX_MESSAGE_BYTES}"
+    ]
 
 
 def test_passwords_are_salted_and_hashed() -> None:
