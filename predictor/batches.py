@@ -21,12 +21,12 @@ from predictor.encodings import Answer, Asked
 from predictor.inference import Outcome
 from predictor.loaded import LoadedVersion
 from predictor.references import References
-from wire import errors, frames, logs
+from wire import errors, frames, logs, topology
 from wire.deadlines import Deadline
 from wire.server import Handler, Request
 
-MAX_REPLY_BYTES: Final = 11 * 1024 * 1024
-"""Largest reply: with its frame it stays under RabbitMQ's 12 MiB."""
+MAX_REPLY_BYTES: Final = topology.MAX_MESSAGE_BYTES
+"""Largest reply, its header included."""
 
 QUICK_S: Final = 0.002
 """Longest work on the thread that owns the connections: nobody notices what heartbeats wait for that long."""
@@ -187,15 +187,17 @@ def _frame(version: LoadedVersion, outcomes: Sequence[Outcome], times: _Times) -
             blobs.append(outcome.members)
         else:
             items.append(frames.ReplyItem(error=outcome.to_body()))
-    if sum(map(len, blobs)) > MAX_REPLY_BYTES:
-        if len(outcomes) > 1:
-            raise errors.RetryAlone
-        items = [frames.ReplyItem(error=errors.TooLarge(_ANSWER_TOO_LARGE).to_body())]
-        blobs = []
     inference_us = int((time.monotonic() - times.started_at) * 1e6)
     queue_us = int((times.started_at - times.arrived_at) * 1e6)
     schema = frames.SCHEMA_ENCODINGS if any(item.outputs for item in items) else frames.SCHEMA
-    return frames.encode(frames.ReplyHeader(tuple(items), version.version, inference_us, queue_us, None, schema), blobs)
+    header = frames.ReplyHeader(tuple(items), version.version, inference_us, queue_us, None, schema)
+    frame = frames.encode(header, blobs)
+    if len(frame) <= MAX_REPLY_BYTES:
+        return frame
+    if len(outcomes) > 1:
+        raise errors.RetryAlone
+    refused = frames.ReplyItem(error=errors.TooLarge(_ANSWER_TOO_LARGE).to_body())
+    return frames.encode(frames.ReplyHeader((refused,), version.version, inference_us, queue_us), [])
 
 
 def _count(outcomes: Sequence[Outcome], times: _Times) -> None:
