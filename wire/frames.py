@@ -124,6 +124,20 @@ class ReplyHeader(msgspec.Struct, frozen=True, omit_defaults=True):
     schema: int = SCHEMA
 
 
+ITEM_BYTES = 384
+"""An item takes at most this in a batch's header, without its tensors."""
+_TENSOR_BYTES = 112
+_CHARACTER_BYTES = 6
+
+
+def tensors_bytes(tensors: Sequence[Tensor]) -> int:
+    """What the tensors of an item take in a batch's header at most, reckoned without writing them.
+
+    JSON writes up to six bytes for a character of a name.
+    """
+    return sum(_TENSOR_BYTES + _CHARACTER_BYTES * len(tensor.name) for tensor in tensors)
+
+
 _LENGTH = struct.Struct("<I")
 _encoder = msgspec.json.Encoder()
 _batch_decoder = msgspec.json.Decoder(BatchHeader)

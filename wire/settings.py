@@ -138,8 +138,8 @@ class Predict(Section):
     messages cost the same whatever they carry. From here on computing takes longer, and predictors share it."""
     batch_rows: int = Field(10_000, ge=1)
     """Most rows one batch collects."""
-    batch_bytes: int = 8 * _MIB
-    """Most bytes one batch collects."""
+    batch_bytes: int = Field(8 * _MIB, ge=1, le=11 * _MIB)
+    """Most bytes one batch collects, with what describes its rows; RabbitMQ takes messages of up to 12 MiB."""
     batch_requests: int = Field(512, ge=1)
     """Most requests one batch collects."""
     waiting_requests: int = Field(2_000, ge=1)

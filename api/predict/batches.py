@@ -62,7 +62,10 @@ class Pending(policy.Entry):
         large = size_bytes > policy.LARGE_BYTES
         schema = frames.SCHEMA if asked.encoding == "json" else frames.SCHEMA_ENCODINGS
         reference = policy.Reference(asked.model, asked.version, asked.alias, large, schema)
-        super().__init__(reference, asked.rows_bound, size_bytes)
+        message_bytes = size_bytes + frames.ITEM_BYTES
+        if asked.tensors:
+            message_bytes += frames.tensors_bytes(asked.tensors)
+        super().__init__(reference, asked.rows_bound, size_bytes, message_bytes)
         self.asked = asked
         self.arrived_at = time.monotonic()
         self.expires_at = expires_at
@@ -126,7 +129,7 @@ class Copy:
         self.sent_at = time.monotonic()
 
     def send(self, rpc: AsyncRpcClient) -> None:
-        """Put it on its way. Raises errors.BrokerUnavailable.
+        """Put it on its way. Raises errors.BrokerUnavailable; errors.TooLarge for a request that no message holds.
 
         Unconfirmed: the reply says more than a confirm, and a copy that is lost is sent again.
         """

@@ -39,13 +39,18 @@ class Reference(NamedTuple):
 class Entry:
     """One request as the policy sees it: its lane, its weight, and where it stands."""
 
-    __slots__ = ("held", "reference", "rows", "size_bytes", "waiting")
+    __slots__ = ("held", "message_bytes", "reference", "rows", "size_bytes", "waiting")
 
-    def __init__(self, reference: Reference, rows: int, size_bytes: int) -> None:
-        """``rows`` may be an upper bound."""
+    def __init__(self, reference: Reference, rows: int, size_bytes: int, message_bytes: int) -> None:
+        """``rows`` may be an upper bound, and ``message_bytes`` is one.
+
+        ``size_bytes`` are those of its rows, by which the time it takes is reckoned; ``message_bytes`` what it takes
+        of a message, with all that describes them.
+        """
         self.reference = reference
         self.rows = rows
         self.size_bytes = size_bytes
+        self.message_bytes = message_bytes
         self.held = False
         self.waiting = False
 
@@ -109,20 +114,24 @@ class Policy(Generic[E]):
         """The next batch of a lane, oldest first; empty when nothing may leave now.
 
         A batch keeps to the bounds on requests, rows and bytes, but has at least one entry.
-        ``most_bytes`` is one more bound. Every batch taken must be followed by one ``landed``.
+        ``most_bytes`` is one more bound, on those of the rows. Every batch taken must be followed by one ``landed``.
         """
         lane = self._lanes.get(reference)
         if lane is None or not self._may_leave(lane):
             return []
-        most_bytes = min(most_bytes, self._limits.batch_bytes)
         batch: list[E] = []
-        rows = size_bytes = 0
+        rows = size_bytes = message_bytes = 0
         while lane.line and len(batch) < self._limits.batch_requests:
             entry = lane.line[0]
             if entry.waiting:
                 rows += entry.rows
                 size_bytes += entry.size_bytes
-                if batch and (rows > self._limits.batch_rows or size_bytes > most_bytes):
+                message_bytes += entry.message_bytes
+                if batch and (
+                    rows > self._limits.batch_rows
+                    or size_bytes > most_bytes
+                    or message_bytes > self._limits.batch_bytes
+                ):
                     break
                 entry.waiting = False
                 lane.waiting_bytes -= entry.size_bytes

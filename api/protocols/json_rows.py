@@ -19,6 +19,10 @@ T = TypeVar("T")
 
 MAX_DEPTH = 32
 """Deepest nesting of a body."""
+MAX_TENSORS = 4096
+"""Most tensors of one request; a model has one for each of its columns at most."""
+MAX_NAME = 1024
+"""Most characters of a tensor's name."""
 ABSENT = msgspec.Raw(b"")
 """A member that was not sent."""
 
@@ -72,6 +76,8 @@ def named(raw: bytes, tensors: msgspec.Raw, at: str) -> Rows:
     if bytes(memoryview(tensors)[:1]) != b"{":
         return listed(raw, tensors, at)
     found = _names.decode(tensors)
+    if len(found) > MAX_TENSORS or max(map(len, found), default=0) > MAX_NAME:
+        raise wrong(at, f"must have at most {MAX_TENSORS} names, each of at most {MAX_NAME} characters")
     parts = [memoryview(each) for each in found.values()]
     if not parts or any(bytes(part[:1]) != b"[" for part in parts):
         raise wrong(at, "must be an array of rows, or an object with an array for each name")

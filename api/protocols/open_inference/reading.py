@@ -18,9 +18,6 @@ from wire import datatypes, errors, frames
 HEADER_LENGTH: Final = b"inference-header-content-length"
 """The header that says where binary tensors begin (Triton's extension): the length of the JSON before them."""
 
-MAX_TENSORS: Final = 4096
-"""Most inputs of one request; a model has one for each of its columns at most."""
-_MAX_NAME = 1024
 _Size = Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 1, "maximum": 2**31 - 1})]
 
 _NOT_OFFERED = {
@@ -32,7 +29,7 @@ _NOT_OFFERED = {
 class Input(msgspec.Struct):
     """A tensor as it is sent; ``data`` is flat or nested, row-major, and absent where it follows in binary."""
 
-    name: Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": _MAX_NAME})]
+    name: Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": json_rows.MAX_NAME})]
     shape: Annotated[list[_Size], msgspec.Meta(extra_json_schema={"minItems": 1, "maxItems": 2})]
     datatype: Annotated[str, msgspec.Meta(extra_json_schema={"enum": sorted(datatypes.DATATYPES)})]
     data: msgspec.Raw = msgspec.field(default_factory=lambda: json_rows.ABSENT)
@@ -94,8 +91,8 @@ def _parts(raw: bytes, header_length: bytes | None) -> tuple[bytes, memoryview]:
 
 def check_count(inputs: int) -> None:
     """Check how many tensors there are. Raises errors.BadInput."""
-    if not 1 <= inputs <= MAX_TENSORS:
-        raise json_rows.wrong("inputs", f"must hold from 1 to {MAX_TENSORS} tensors")
+    if not 1 <= inputs <= json_rows.MAX_TENSORS:
+        raise json_rows.wrong("inputs", f"must hold from 1 to {json_rows.MAX_TENSORS} tensors")
 
 
 def check_rows(tensors: Sequence[frames.Tensor], max_rows: int) -> int:
@@ -110,7 +107,7 @@ def check_tensor(name: str, shape: Sequence[int], datatype: str, at: int) -> Non
     """Check what the tensor at this place of the inputs says of itself. Raises errors.BadInput."""
     if not 1 <= len(shape) <= 2 or min(shape) < 1 or max(shape) >= 2**31:
         raise json_rows.wrong(f"inputs[{at}].shape", "must be [rows] or [rows, columns], with at least one of each")
-    if len(name) > _MAX_NAME:
+    if len(name) > json_rows.MAX_NAME:
         raise json_rows.wrong(f"inputs[{at}].name", "is too long for the name of a column")
     if datatype not in datatypes.DATATYPES:
         raise json_rows.wrong(f"inputs[{at}].datatype", f"must be one of {', '.join(sorted(datatypes.DATATYPES))}")

@@ -21,8 +21,8 @@ def policy(**limits: int) -> Policy[Entry]:
     return Policy(Predict(**limits))
 
 
-def entry(model: str = "m", rows: int = 1, size_bytes: int = 10) -> Entry:
-    return Entry(reference(model), rows, size_bytes)
+def entry(model: str = "m", rows: int = 1, size_bytes: int = 10, described_bytes: int = 0) -> Entry:
+    return Entry(reference(model), rows, size_bytes, size_bytes + described_bytes)
 
 
 def test_an_idle_lane_sends_at_once_and_a_busy_one_waits() -> None:
@@ -103,6 +103,15 @@ def test_a_request_beyond_every_bound_of_a_batch_travels_alone() -> None:
     assert books.take(reference()) == [large]
 
 
+def test_what_describes_the_rows_counts_for_the_message_and_for_nothing_else() -> None:
+    books = policy(batch_bytes=100, worth_bytes=50, batches_in_flight=2)
+    described, small = entry(described_bytes=95), entry()
+    for one in (described, small, entry()):
+        books.admit(one)
+    assert books.take(reference()) == [described], "the message is full"
+    assert books.take(reference()) == [], "20 bytes of rows are not worth a second one"
+
+
 def test_a_released_entry_is_not_sent() -> None:
     books = policy()
     gone, stays = entry(), entry()
@@ -179,7 +188,7 @@ class History:
 
     def admit(self, name: str, number: int, size: int) -> None:
         books, limits = self.books, self.limits
-        new = entry(name, rows=number, size_bytes=size)
+        new = entry(name, rows=number, size_bytes=size, described_bytes=10 * number)
         free = limits.waiting_requests - books.held
         try:
             books.admit(new)
@@ -196,7 +205,7 @@ class History:
         assert bool(batch) == expected, "no needless wait"
         assert len(batch) <= limits.batch_requests
         assert len(batch) <= 1 or sum(one.rows for one in batch) <= limits.batch_rows
-        assert len(batch) <= 1 or sum(one.size_bytes for one in batch) <= limits.batch_bytes
+        assert len(batch) <= 1 or sum(one.message_bytes for one in batch) <= limits.batch_bytes
         if batch:
             del self.waiting[name][: len(batch)]
             self.flying[name].append(list(batch))

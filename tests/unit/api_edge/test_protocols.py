@@ -141,6 +141,16 @@ def test_what_is_wrong_with_a_serving_request_is_said_with_its_place(body: Any, 
     assert caught.value.errors[0].at == at
 
 
+@pytest.mark.parametrize("names", [[f"c{at}" for at in range(4097)], ["x" * 1025], ["x" * 1025, "y"]])
+@pytest.mark.parametrize("one", [SERVING, MLFLOW], ids=["serving", "mlflow"])
+def test_no_request_has_more_names_or_longer_ones_than_columns_can_be(one: Form, names: list[str]) -> None:
+    with pytest.raises(errors.BadInput, match="shape") as caught:
+        read(one, {"inputs": {name: [1] for name in names}})
+    assert caught.value.errors[0].at == "inputs"
+    fewer = {name[:1024]: [1] for name in names[:4096]}
+    assert len(read(one, {"inputs": fewer}).tensors) == len(fewer)
+
+
 @pytest.mark.parametrize(
     "body",
     [

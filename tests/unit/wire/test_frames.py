@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire import errors, frames
+from wire import datatypes, errors, frames
 
 BLOBS = st.lists(st.binary(max_size=200), max_size=8)
 
@@ -24,6 +24,32 @@ def test_a_reply_arrives_as_it_was_sent(blobs: list[bytes]) -> None:
     got, pieces = frames.decode_reply(frames.encode(header, blobs))
     assert got == header
     assert [bytes(piece) for piece in pieces] == blobs
+
+
+NAMES = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
+TENSORS = st.lists(
+    st.builds(
+        frames.Tensor,
+        name=st.one_of(NAMES, st.just("\x01" * 40), st.just('"' * 40)),
+        datatype=st.sampled_from([*datatypes.DATATYPES, datatypes.UNTYPED]),
+        shape=st.sampled_from([(), (1,), (2**31 - 1, 2**31 - 1)]),
+        size_bytes=st.integers(0, 2**31 - 1),
+        form=st.sampled_from(["json", "raw"]),
+    ),
+    max_size=5,
+)
+
+
+@given(st.lists(TENSORS, min_size=1, max_size=5))
+def test_a_header_is_never_larger_than_it_is_reckoned(drawn: list[list[frames.Tensor]]) -> None:
+    outputs = (frames.Wanted("predict", "raw"), frames.Wanted("predict_proba", "raw"))
+    items = tuple(
+        frames.BatchItem(2**31 - 1, 10**9, "tensors", True, "r" * 128, tuple(tensors), outputs) for tensors in drawn
+    )
+    empty = frames.encode(frames.BatchHeader("m", ()), [])
+    whole = frames.encode(frames.BatchHeader("m", items), [])
+    reckoned = sum(frames.ITEM_BYTES + frames.tensors_bytes(tensors) for tensors in drawn)
+    assert len(whole) - len(empty) <= reckoned
 
 
 def framed(header: bytes, rest: bytes = b"") -> bytes:
