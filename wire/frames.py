@@ -135,7 +135,7 @@ def tensors_bytes(tensors: Sequence[Tensor]) -> int:
 
     JSON writes up to six bytes for a character of a name.
     """
-    return sum(_TENSOR_BYTES + _CHARACTER_BYTES * len(tensor.name) for tensor in tensors)
+    return _TENSOR_BYTES * len(tensors) + _CHARACTER_BYTES * sum([len(tensor.name) for tensor in tensors])
 
 
 _LENGTH = struct.Struct("<I")

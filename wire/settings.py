@@ -145,7 +145,7 @@ class Predict(Section):
     waiting_requests: int = Field(2_000, ge=1)
     """Requests a replica holds, waiting or in flight, before it answers 429; one model alone gets four fifths."""
     waiting_bytes: int = Field(256 * _MIB, ge=1)
-    """Bytes of rows a replica holds, waiting or in flight, before it answers 429: a bound on its memory."""
+    """Bytes of requests a replica holds, waiting or in flight, before it answers 429: a bound on its memory."""
     wait_share: float = Field(0.6, gt=0, le=1)
     """Share of its own time that the answer to a request may be expected to take, by what waits before it; beyond it
     429 at once. Without, three times too many requests left a tenth of the capacity and a 504 for everybody else."""

@@ -52,10 +52,7 @@ class Retrier:
         # request that it holds beside the poisonous one would look poisonous too.
         try:
             while self._line:
-                pending = self._line.popleft()
-                if pending.done:
-                    continue
-                task = asyncio.get_running_loop().create_task(self._one(pending))
+                task = asyncio.get_running_loop().create_task(self._one(self._line.popleft()))
                 self._sent.add(task)
                 task.add_done_callback(self._sent.discard)
                 await asyncio.wait((task,), timeout=PATIENCE_S)
@@ -76,6 +73,8 @@ class Retrier:
         return outcome
 
     async def _one(self, pending: Pending) -> None:
+        if pending.done:
+            return
         metrics.retried_alone.inc()
         outcome: Outcome
         try:

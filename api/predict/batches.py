@@ -16,6 +16,8 @@ from api.predict.envelope import Asked
 from wire import errors, frames, messages, topology
 from wire.async_client import AsyncRpcClient, Delivery
 
+_TENSOR_BYTES = 256
+"""What a tensor's description takes of memory, beside its name."""
 _NOT_ANSWERED = {kind.code: kind for kind in errors.NotAnswered.__subclasses__()}
 _OLDER = "The predictor that was asked is of an older version and cannot read this call; replace the predictors."
 
@@ -45,15 +47,16 @@ class Pending(policy.Entry):
     """A request that waits for its answer; a door gives it the way back to its client.
 
     ``expires_at`` and ``arrived_at`` are points of ``time.monotonic``, in seconds. ``done`` says
-    that it was answered or abandoned.
+    that it was answered or abandoned. ``body_bytes`` are those of its body: the rows are a view of it.
     """
 
-    __slots__ = ("arrived_at", "asked", "batch", "done", "expires_at", "request_id")
+    __slots__ = ("arrived_at", "asked", "batch", "body_bytes", "done", "expires_at", "request_id")
 
     def __init__(self, request_id: str) -> None:
         """What is asked follows with ``expect``, once it is known."""
         self.request_id = request_id
         self.held = self.done = False
+        self.body_bytes = 0
         self.batch: Batch | None = None
 
     def expect(self, asked: Asked, expires_at: float) -> None:
@@ -63,9 +66,11 @@ class Pending(policy.Entry):
         schema = frames.SCHEMA if asked.encoding == "json" else frames.SCHEMA_ENCODINGS
         reference = policy.Reference(asked.model, asked.version, asked.alias, large, schema)
         message_bytes = size_bytes + frames.ITEM_BYTES
+        held_bytes = self.body_bytes if self.body_bytes > size_bytes else size_bytes
         if asked.tensors:
             message_bytes += frames.tensors_bytes(asked.tensors)
-        super().__init__(reference, asked.rows_bound, size_bytes, message_bytes)
+            held_bytes += _TENSOR_BYTES * len(asked.tensors)
+        super().__init__(reference, asked.rows_bound, size_bytes, message_bytes, held_bytes)
         self.asked = asked
         self.arrived_at = time.monotonic()
         self.expires_at = expires_at

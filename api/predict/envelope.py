@@ -71,6 +71,9 @@ class Asked(NamedTuple):
     note: Any = None
 
 
+NOTHING = Asked("", 0, "", b"", False, 0)
+"""In place of what was asked, once that has ended: a body must not be kept for as long as others wait."""
+
 CHAMPION = "champion"
 """The alias that answers when no version is named."""
 

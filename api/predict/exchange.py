@@ -138,6 +138,7 @@ class Exchange(Pending):
     def ask(self, raw: bytes) -> None:
         """The body is here: read it and wait for the answer."""
         self._received()
+        self.body_bytes = len(raw)
         try:
             asked = None if self._unknown else self.form.glance(raw, self._shared.rows)
             if asked is not None:
@@ -268,6 +269,7 @@ class Exchange(Pending):
 
     def _end(self, status: int) -> None:
         self._ended = True
+        self._glanced, self.asked = None, envelope.NOTHING
         self._received()
         metrics.in_flight.dec()
         self._shared.count(self.form.route, status, time.monotonic() - self.started_at)

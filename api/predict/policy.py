@@ -39,18 +39,19 @@ class Reference(NamedTuple):
 class Entry:
     """One request as the policy sees it: its lane, its weight, and where it stands."""
 
-    __slots__ = ("held", "message_bytes", "reference", "rows", "size_bytes", "waiting")
+    __slots__ = ("held", "held_bytes", "message_bytes", "reference", "rows", "size_bytes", "waiting")
 
-    def __init__(self, reference: Reference, rows: int, size_bytes: int, message_bytes: int) -> None:
+    def __init__(self, reference: Reference, rows: int, size_bytes: int, message_bytes: int, held_bytes: int) -> None:
         """``rows`` may be an upper bound, and ``message_bytes`` is one.
 
         ``size_bytes`` are those of its rows, by which the time it takes is reckoned; ``message_bytes`` what it takes
-        of a message, with all that describes them.
+        of a message, with all that describes them; ``held_bytes`` what it takes of memory while it is held.
         """
         self.reference = reference
         self.rows = rows
         self.size_bytes = size_bytes
         self.message_bytes = message_bytes
+        self.held_bytes = held_bytes
         self.held = False
         self.waiting = False
 
@@ -61,13 +62,13 @@ E = TypeVar("E", bound=Entry)
 class _Lane(Generic[E]):
     """What one reference has waiting and under way."""
 
-    __slots__ = ("held", "held_bytes", "in_flight", "line", "waiting", "waiting_bytes")
+    __slots__ = ("held", "held_bytes", "in_flight", "line", "size_bytes", "waiting", "waiting_bytes")
 
     def __init__(self) -> None:
         self.line: deque[E] = deque()
         self.waiting = self.waiting_bytes = 0
         self.held = 0
-        self.held_bytes = 0
+        self.held_bytes = self.size_bytes = 0
         self.in_flight = 0
 
 
@@ -96,8 +97,8 @@ class Policy(Generic[E]):
         if (
             free < 1
             or lane.held >= SHARE * free
-            or (lane.held and lane.held_bytes + entry.size_bytes > SHARE * (free_bytes - entry.size_bytes))
-            or free_bytes < entry.size_bytes
+            or (lane.held and lane.held_bytes + entry.held_bytes > SHARE * (free_bytes - entry.held_bytes))
+            or free_bytes < entry.held_bytes
         ):
             self._drop_if_idle(entry.reference, lane)
             raise errors.Overloaded("More predictions are waiting than this replica holds.")
@@ -106,9 +107,10 @@ class Policy(Generic[E]):
         lane.waiting += 1
         lane.waiting_bytes += entry.size_bytes
         lane.held += 1
-        lane.held_bytes += entry.size_bytes
+        lane.held_bytes += entry.held_bytes
+        lane.size_bytes += entry.size_bytes
         self.held += 1
-        self.held_bytes += entry.size_bytes
+        self.held_bytes += entry.held_bytes
 
     def take(self, reference: Reference, most_bytes: float = float("inf")) -> list[E]:
         """The next batch of a lane, oldest first; empty when nothing may leave now.
@@ -119,19 +121,17 @@ class Policy(Generic[E]):
         lane = self._lanes.get(reference)
         if lane is None or not self._may_leave(lane):
             return []
+        limits = self._limits
+        most_requests, most_rows, most_message_bytes = limits.batch_requests, limits.batch_rows, limits.batch_bytes
         batch: list[E] = []
         rows = size_bytes = message_bytes = 0
-        while lane.line and len(batch) < self._limits.batch_requests:
+        while lane.line and len(batch) < most_requests:
             entry = lane.line[0]
             if entry.waiting:
                 rows += entry.rows
                 size_bytes += entry.size_bytes
                 message_bytes += entry.message_bytes
-                if batch and (
-                    rows > self._limits.batch_rows
-                    or size_bytes > most_bytes
-                    or message_bytes > self._limits.batch_bytes
-                ):
+                if batch and (rows > most_rows or size_bytes > most_bytes or message_bytes > most_message_bytes):
                     break
                 entry.waiting = False
                 lane.waiting_bytes -= entry.size_bytes
@@ -142,13 +142,13 @@ class Policy(Generic[E]):
         return batch
 
     def backlog(self, reference: Reference) -> tuple[E | None, int]:
-        """Who has waited longest in a lane (None: nobody waits), and the bytes it holds, waiting and under way."""
+        """Who has waited longest in a lane (None: nobody waits), and its bytes of rows, waiting and under way."""
         lane = self._lanes.get(reference)
         if lane is None:
             return None, 0
         while lane.line and not lane.line[0].waiting:
             lane.line.popleft()
-        return (lane.line[0] if lane.line else None), lane.held_bytes
+        return (lane.line[0] if lane.line else None), lane.size_bytes
 
     def landed(self, reference: Reference) -> bool:
         """A batch of this lane gave its place free. Answers whether another may leave now."""
@@ -168,9 +168,10 @@ class Policy(Generic[E]):
             lane.waiting -= 1
             lane.waiting_bytes -= entry.size_bytes
         lane.held -= 1
-        lane.held_bytes -= entry.size_bytes
+        lane.held_bytes -= entry.held_bytes
+        lane.size_bytes -= entry.size_bytes
         self.held -= 1
-        self.held_bytes -= entry.size_bytes
+        self.held_bytes -= entry.held_bytes
         self._drop_if_idle(entry.reference, lane)
 
     def _may_leave(self, lane: _Lane[E]) -> bool:

@@ -18,6 +18,7 @@ from wire import datatypes, errors, frames
 HEADER_LENGTH: Final = b"inference-header-content-length"
 """The header that says where binary tensors begin (Triton's extension): the length of the JSON before them."""
 
+_MAX_ID = 1024
 _Size = Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 1, "maximum": 2**31 - 1})]
 
 _NOT_OFFERED = {
@@ -47,7 +48,7 @@ class InferRequest(msgspec.Struct):
     """The JSON of a request. Members that are not known are ignored, as the protocol has it."""
 
     inputs: list[Input]
-    id: str | None = None
+    id: Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": _MAX_ID})] | None = None
     parameters: dict[str, Any] | None = None
     outputs: list[WantedOutput] | None = None
 
@@ -70,6 +71,7 @@ def read(raw: bytes, header_length: bytes | None, max_rows: int) -> Request:
     """Read a body. Raises errors.MalformedBody, errors.BadInput and errors.TooLarge."""
     head, tail = _parts(raw, header_length)
     request = json_rows.envelope(head, _decoder, InferRequest)
+    check_id(request.id or "")
     check_count(len(request.inputs))
     tensors = tuple(_tensor(each, at) for at, each in enumerate(request.inputs))
     bodies.check_around(head, [memoryview(each.data) for each in request.inputs])
@@ -87,6 +89,12 @@ def _parts(raw: bytes, header_length: bytes | None) -> tuple[bytes, memoryview]:
         raise errors.MalformedBody("Inference-Header-Content-Length is not the length of the body's JSON.")
     length = int(text)
     return raw[:length], memoryview(raw)[length:]
+
+
+def check_id(given: str) -> None:
+    """Check the request's own id, which is kept for its answer. Raises errors.BadInput."""
+    if len(given) > _MAX_ID:
+        raise json_rows.wrong("id", f"must have at most {_MAX_ID} characters")
 
 
 def check_count(inputs: int) -> None:

@@ -38,6 +38,7 @@ def parse(message: M, raw: memoryview) -> M:
 
 def read(message: messages.ModelInferRequest, max_rows: int) -> reading.Request:
     """Tensors, data and wanted outputs. Raises errors.BadInput and errors.TooLarge."""
+    reading.check_id(message.id)
     reading.check_count(len(message.inputs))
     reading.check_offered(message.parameters, "parameters")
     given = message.raw_input_contents

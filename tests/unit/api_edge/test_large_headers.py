@@ -30,9 +30,9 @@ class Asking(Pending):
         self.outcome.set_result(outcome)
 
 
-def tensors(count: int, name: str) -> Asked:
-    described = tuple(frames.Tensor(f"{at:04}{name}", "INT64", (1, 1), 8, "raw") for at in range(count))
-    return Asked("m", 0, "champion", bytes(8 * count), False, 1, "tensors", described)
+def tensors(count: int, name: str, size_bytes: int = 8) -> Asked:
+    described = tuple(frames.Tensor(f"{at:04}{name}", "INT64", (1, 1), size_bytes, "raw") for at in range(count))
+    return Asked("m", 0, "champion", bytes(size_bytes * count), False, 1, "tensors", described)
 
 
 def rows() -> Asked:
@@ -84,7 +84,11 @@ async def coalescer(rpc: AsyncRpcClient) -> AsyncIterator[Coalescer]:
     await made.close()
 
 
-@pytest.mark.parametrize(("requests", "asked"), [(12, tensors(4096, "x" * 1000)), (200, tensors(100, "\x01" * 300))])
+@pytest.mark.parametrize(
+    ("requests", "asked"),
+    [(12, tensors(4096, "x" * 1000)), (200, tensors(100, "\x01" * 300))],
+    ids=["few", "many"],
+)
 async def test_every_batch_is_one_that_a_message_holds(requests: int, asked: Asked) -> None:
     books: policy.Policy[Pending] = policy.Policy(Predict())
     waiting = [Asking(asked) for _ in range(requests)]
@@ -99,12 +103,19 @@ async def test_every_batch_is_one_that_a_message_holds(requests: int, asked: Ask
     assert sent == waiting
 
 
-async def test_a_request_that_no_message_holds_is_refused_and_disturbs_nobody(coalescer: Coalescer) -> None:
-    """Four megabytes that the header writes as twenty-five; others are under way and come after it."""
+@pytest.mark.parametrize(
+    "asked",
+    [tensors(4096, "\x01" * 1020), tensors(1, "x", topology.MAX_MESSAGE_BYTES)],
+    ids=["long names", "many integers"],
+)
+async def test_a_request_that_no_message_holds_is_refused_and_disturbs_nobody(
+    coalescer: Coalescer, asked: Asked
+) -> None:
+    """Names that a header writes six times as long, or integers that were packed: others are under way beside it."""
     before = connects()
     others: list[Asking] = []
     for _ in range(3):
-        culprit = Asking(tensors(4096, "\x01" * 1020))
+        culprit = Asking(asked)
         others.append(Asking(rows()))
         coalescer.submit(others[-1])
         await asyncio.sleep(0)

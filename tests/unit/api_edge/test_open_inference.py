@@ -89,6 +89,7 @@ TENSOR: dict[str, Any] = {"name": "x", "shape": [1, 2], "datatype": "FP64", "dat
         (body(inputs=[]), "inputs"),
         (body(inputs=[TENSOR] * 4097), "inputs"),
         (body(id=7), "id"),
+        (body(inputs=[TENSOR], id="x" * 1025), "id"),
         (body(inputs=[TENSOR | {"shape": []}]), "inputs[0].shape"),
         (body(inputs=[TENSOR | {"shape": [1, 1, 2]}]), "inputs[0].shape"),
         (body(inputs=[TENSOR | {"shape": [0, 2]}]), "inputs[0].shape"),

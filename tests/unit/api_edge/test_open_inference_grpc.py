@@ -103,6 +103,7 @@ def test_raw_contents_exclude_typed_ones() -> None:
 def test_what_is_wrong_is_named() -> None:
     assert refusal(messages.ModelInferRequest(model_name="m"))[0] == "inputs"
     assert refusal(request("DOUBLE"))[0] == "inputs[0].datatype"
+    assert refusal(request(id="x" * 1025))[0] == "id"
     for shape in ((), (0, 1), (1, 1, 1), (-1, 1), (2**31, 1)):
         assert refusal(request(shape=shape))[0] == "inputs[0].shape"
     few = request()

@@ -21,8 +21,10 @@ def policy(**limits: int) -> Policy[Entry]:
     return Policy(Predict(**limits))
 
 
-def entry(model: str = "m", rows: int = 1, size_bytes: int = 10, described_bytes: int = 0) -> Entry:
-    return Entry(reference(model), rows, size_bytes, size_bytes + described_bytes)
+def entry(
+    model: str = "m", rows: int = 1, size_bytes: int = 10, described_bytes: int = 0, around_bytes: int = 0
+) -> Entry:
+    return Entry(reference(model), rows, size_bytes, size_bytes + described_bytes, size_bytes + around_bytes)
 
 
 def test_an_idle_lane_sends_at_once_and_a_busy_one_waits() -> None:
@@ -153,6 +155,20 @@ def test_bytes_are_bounded_too() -> None:
     books.admit(entry("other", size_bytes=200))
 
 
+def test_what_is_held_with_the_rows_counts_for_the_room_and_not_for_the_time() -> None:
+    books = policy(waiting_bytes=1000, worth_bytes=50)
+    first = entry(around_bytes=690)
+    books.admit(first)
+    assert (books.held_bytes, books.backlog(reference())) == (700, (first, 10))
+    with pytest.raises(errors.Overloaded):
+        books.admit(entry("other", around_bytes=291))
+    assert books.take(reference()) == [first]
+    books.admit(entry(around_bytes=40))
+    assert books.take(reference()) == [], "10 bytes of rows are not worth a second message"
+    books.release(first)
+    assert (books.held_bytes, books.backlog(reference())[1]) == (50, 10)
+
+
 def test_a_refused_first_entry_leaves_no_lane_behind() -> None:
     books = policy(waiting_bytes=10)
     with pytest.raises(errors.Overloaded):
@@ -188,13 +204,13 @@ class History:
 
     def admit(self, name: str, number: int, size: int) -> None:
         books, limits = self.books, self.limits
-        new = entry(name, rows=number, size_bytes=size, described_bytes=10 * number)
+        new = entry(name, rows=number, size_bytes=size, described_bytes=10 * number, around_bytes=5 * number)
         free = limits.waiting_requests - books.held
         try:
             books.admit(new)
         except errors.Overloaded:
             own = len(self.waiting[name]) + sum(map(len, self.flying[name]))
-            assert own >= SHARE * free or books.held_bytes + size * (SHARE + 1) > limits.waiting_bytes / SHARE
+            assert own >= SHARE * free or books.held_bytes + new.held_bytes * (SHARE + 1) > limits.waiting_bytes / SHARE
         else:
             self.waiting[name].append(new)
 
@@ -225,7 +241,7 @@ class History:
         everyone = [one for line in self.waiting.values() for one in line]
         everyone += [one for lane in self.flying.values() for batch in lane for one in batch]
         assert self.books.held == len(everyone) <= self.limits.waiting_requests
-        assert self.books.held_bytes == sum(one.size_bytes for one in everyone) <= self.limits.waiting_bytes
+        assert self.books.held_bytes == sum(one.held_bytes for one in everyone) <= self.limits.waiting_bytes
 
     def end(self) -> None:
         for name in "abc":
