@@ -9,7 +9,7 @@ import pika
 import pytest
 from pika import exceptions
 
-from tests.rabbit import wait_until
+from tests.rabbit import eventually, wait_until
 from wire import links, messages, topology
 from wire.async_client import AsyncRpcClient
 from wire.memory import MemoryBroker
@@ -45,6 +45,18 @@ async def test_what_is_under_way_to_a_closed_channel_goes_back_once(memory: Memo
     assert len(memory.queues[topology.JOBS].ready) == 1
     with pytest.raises(exceptions.ChannelWrongStateError):
         channel.basic_publish(topology.JOBS, topology.JOBS, b"2", pika.BasicProperties(), True)
+
+
+async def test_a_message_that_is_too_large_closes_its_channel(memory: MemoryBroker) -> None:
+    connection = await opened(memory)
+    channel = connection.channel(lambda _channel: None)
+    closed: list[Any] = []
+    channel.add_on_close_callback(lambda _channel, reason: closed.append(reason))
+    for size_bytes in (topology.MAX_MESSAGE_BYTES, topology.MAX_MESSAGE_BYTES + 1):
+        channel.basic_publish(topology.JOBS, topology.JOBS, bytes(size_bytes), pika.BasicProperties(), True)
+    await eventually(lambda: closed, "the channel is closed")
+    assert [reason.reply_code for reason in closed] == [406]
+    assert len(memory.queues[topology.JOBS].ready) == 1
 
 
 async def test_a_connection_is_lost_once(memory: MemoryBroker) -> None:
