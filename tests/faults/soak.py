@@ -27,6 +27,9 @@ from tests.faults.usage import Usage, deaths, lasting
 _RATE = 100.0
 _EVERY_S = 60.0
 _JOB_EVERY_S = 5.0
+_MANY_EVERY_MIN = 10
+_MANY_JOBS = 16
+"""At once, every so many minutes: twice what a worker follows, so that it has all its threads before it is judged."""
 _JUDGED_AFTER_MIN = 60
 """A run of so many minutes must have watched everybody for long enough."""
 
@@ -121,10 +124,12 @@ def soak(minutes: float, seed: int, folder: Path = results.FOLDER) -> Round:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with (folder / "soak-usage.jsonl").open("a") as file:
-            for fault in faults(draw):
+            for minute, fault in enumerate(faults(draw)):
                 if time.monotonic() - began >= 60 * minutes:
                     break
                 before = lasting(stage)
+                for _ in range(0 if minute % _MANY_EVERY_MIN else _MANY_JOBS):
+                    account.submit(real=True)
                 what, load = _minute(stage, draw, account, fault)
                 done.defects += deaths(before, lasting(stage), fault.ends)
                 Play(stage, 1, draw, done).judge(load, may_refuse=fault.may_refuse)
