@@ -46,7 +46,7 @@ async def test_what_is_larger_is_refused_and_ends_nothing_else(bench: Bench) -> 
     async with bench.async_client() as client:
         sink = Listening()
         route = topology.PREDICT
-        client.open_stream(route, b"", "k", sink, routing_key=route, remaining_ms=30_000, confirmed=False)
+        key = client.open_stream(route, b"", "k", sink, routing_key=route, remaining_ms=30_000, confirmed=False)
         assert await asyncio.to_thread(begun.wait, 15)
         for _ in range(3):
             with pytest.raises(errors.TooLarge):
@@ -63,6 +63,7 @@ async def test_what_is_larger_is_refused_and_ends_nothing_else(bench: Bench) -> 
         assert client.connected
         go.set()
         assert (await sink.end()).body == b"answer"
+        client.close_stream(key)
 
 
 @pytest.mark.parametrize("confirmed", [True, False])
