@@ -1,4 +1,4 @@
-"""A ledger on SQLite and on a real PostgreSQL: every test of the ledger runs on both."""
+"""A ledger on SQLite and on a real PostgreSQL, on both of which every test of it runs; and a shop that waits little."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from api.jobs import following, task
 from api.ledger import Ledger
 from api.ledger.tables import metadata
 from tests.postgres import Postgres
+from tests.unit.api.shop import Shop
 from wire import settings
 
 
@@ -54,3 +56,12 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
             connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
     yield ledger
     ledger.close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    monkeypatch.setattr(task, "_RETRY_PAUSE_S", 0.01)
+    monkeypatch.setattr(following, "POLL_S", 0.02)
+    shop = Shop(tmp_path)
+    yield shop
+    shop.close()

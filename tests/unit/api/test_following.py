@@ -5,9 +5,6 @@ The broker is wire's own in memory; the ledger is a real one, made to be away wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import msgspec
 import pytest
 
@@ -18,15 +15,6 @@ from api.jobs.task import LedgerGone
 from tests.rabbit import wait_until
 from tests.unit.api.shop import Shop, away, unheard
 from wire import errors, messages, settings, topology
-
-
-@pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    monkeypatch.setattr(task, "_RETRY_PAUSE_S", 0.01)
-    monkeypatch.setattr(following, "POLL_S", 0.02)
-    shop = Shop(tmp_path)
-    yield shop
-    shop.close()
 
 
 def test_end_is_written_when_the_ledger_is_back(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
