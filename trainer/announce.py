@@ -17,6 +17,8 @@ from wire.deadlines import Deadline
 from wire.server import Request
 
 _POLL_S = 0.1
+_ASK_AGAIN_S = 4.0
+"""Seconds after which predictors are asked once more to load a version; twice as long each time."""
 
 predictors_seen = telemetry.gauge("predictors_seen", "Predictors heard of lately")
 """How many predictors this trainer would wait for."""
@@ -92,17 +94,15 @@ class Announcer:
     ) -> Warmed:
         """Have every present predictor load a version, and wait for their answers until ``deadline``.
 
-        ``give_up`` is called again and again, to raise what should end the waiting. Raises
-        errors.BrokerUnavailable when answers can no longer arrive.
+        They are asked again while one says nothing: what was sent to a predictor, or by it, in the moment in
+        which its connection ended is lost. ``give_up`` is called again and again, to raise what should end the
+        waiting. Raises errors.BrokerUnavailable when answers can no longer arrive.
         """
-        warmed = Warmed()
-        with self._rpc.gather(topology.ANNOUNCE, messages.LoadVersion(model=model, version=version)) as stream:
-            while not deadline.expired:
-                give_up()
-                self._listen(stream, warmed)
-                warmed.silent = self._presence.present() - warmed.loaded - set(warmed.failed)
-                if self._presence.complete and not warmed.silent:
-                    break
+        warmed, patience_s = Warmed(), _ASK_AGAIN_S
+        while not deadline.expired:
+            if self._ask(model, version, Deadline.after(min(patience_s, deadline.remaining_s)), give_up, warmed):
+                break
+            patience_s *= 2
         for predictor_id, body in warmed.failed.items():
             logs.log(
                 "model.load_failed",
@@ -113,6 +113,17 @@ class Announcer:
                 error=body.code,
             )
         return warmed
+
+    def _ask(self, model: str, version: int, until: Deadline, give_up: Callable[[], object], warmed: Warmed) -> bool:
+        """Whether all have answered when asked once."""
+        with self._rpc.gather(topology.ANNOUNCE, messages.LoadVersion(model=model, version=version)) as stream:
+            while not until.expired:
+                give_up()
+                self._listen(stream, warmed)
+                warmed.silent = self._presence.present() - warmed.loaded - set(warmed.failed)
+                if self._presence.complete and not warmed.silent:
+                    return True
+        return False
 
     def forget(self, model: str, version: int = 0) -> None:
         """Tell every predictor that a version (0: every version) is deleted. Raises BrokerUnavailable."""

@@ -159,7 +159,7 @@ class Account:
         with httpx.Client(base_url=self.stage.url, timeout=15, trust_env=False, verify=TLS) as client:
             while open_jobs:
                 for job_id in open_jobs:
-                    answer = client.get(f"/jobs/{job_id}")
+                    answer = _get(client, f"/jobs/{job_id}")
                     if answer.status_code == 200:
                         found[job_id] = answer.json()
                     elif answer.status_code == 404:
@@ -223,13 +223,20 @@ class Account:
             for model in self._models:
                 cursor: str | None = ""
                 while cursor is not None:
-                    page = client.get(
-                        "/jobs", params={"model": model, "limit": 100, **({"cursor": cursor} if cursor else {})}
-                    )
+                    more = {"cursor": cursor} if cursor else {}
+                    page = _get(client, "/jobs", {"model": model, "limit": "100", **more})
                     told = page.raise_for_status().json()
                     found |= {job["job_id"] for job in told["jobs"]}
                     cursor = told["next_cursor"]
         return found
+
+
+def _get(client: httpx.Client, path: str, params: dict[str, str] | None = None) -> httpx.Response:
+    """Asked once more where the connection ended: an old Nginx that was reloaded does that (docs/reliability.md)."""
+    try:
+        return client.get(path, params=params)
+    except httpx.TransportError:
+        return client.get(path, params=params)
 
 
 def submit_until(account: Account, over: threading.Event, every_s: float = 0.5) -> None:
