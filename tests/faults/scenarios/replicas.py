@@ -174,6 +174,6 @@ SCENARIOS = (
         "0 of 50,000 over 5 rolls; p99 <= 2 x",
         roll_everything,
         faults=(1, 1),
-        chaos=(5, 3),
+        chaos=(6, 3),
     ),
 )
