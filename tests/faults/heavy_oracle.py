@@ -24,17 +24,29 @@ def body(x: int) -> bytes:
     return _BODIES[x % len(_BODIES)]
 
 
+_right: dict[int, bytes] = {}
+"""The array of the first right answer to each body: who sends the load is to spend no time on looking at it again."""
+
+
 def objection(x: int, request_id: str, header_id: str, content: bytes) -> str:
     """What is wrong with the answer to ``body(x)``, empty when nothing is."""
-    first = x % len(_BODIES) * _ROWS
+    number = x % len(_BODIES)
+    head, _, tail = content.partition(b'"predictions":')
+    array, _, rest = tail.partition(b"]")
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        told = json.loads(content)
+        told = json.loads(head + b'"predictions":null' + rest)
         if (told["request_id"], header_id) != (request_id, request_id):
             return f"crossed: asked as {request_id}, answered to {told['request_id']} and {header_id}"
         if (told["model"], told["version"]) != (MODEL, 1):
             return f"version {told['version']} of {told['model']}"
-        if len(told["predictions"]) != _ROWS:
-            return f"{len(told['predictions'])} rows"
-        far = [(n, value) for n, value in enumerate(told["predictions"], first) if abs(value - n) > _NEAR]
-        return f"crossed or wrong: {far[0][1]} instead of {far[0][0]}" if far else ""
+        if array == _right.get(number):
+            return ""
+        values = json.loads(array + b"]")
+        if len(values) != _ROWS:
+            return f"{len(values)} rows"
+        far = [(n, value) for n, value in enumerate(values, number * _ROWS) if abs(value - n) > _NEAR]
+        if far:
+            return f"crossed or wrong: {far[0][1]} instead of {far[0][0]}"
+        _right[number] = array
+        return ""
     return f"not readable: {content[:100]!r}"

@@ -99,6 +99,8 @@ def _without_memory_for_a_forest(play: Play) -> None:
         _give_back(play, mains, resource.RLIMIT_DATA, soft)
         asked = {"model": model, "instances": [[0.5, 0.5]]}
         wait_until(lambda: client.http.post("/predict", json=asked).status_code == 200, f"{model} is served", 20)
+        # The next ones would load it at their start, and have its room.
+        client.http.delete(f"/models/{model}").raise_for_status()
     play.judge(load)
 
 
