@@ -103,7 +103,7 @@ def _findings(dependency: Mapping[str, Any]) -> list[Finding]:
 def _not_asked(why: str) -> tuple[str, int]:
     text = (
         f"Nothing is known about the pinned packages: the database could not be asked ({why}).\n"
-        "Run this where the internet can be reached: pypi.org, or api.osv.dev with `make audit args='--service osv'`."
+        "Run this where the internet can be reached; `make audit args='--service osv'` asks the other database."
     )
     return text, NOT_ASKED
 

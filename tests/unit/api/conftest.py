@@ -14,6 +14,8 @@ from api.ledger.tables import metadata
 from tests.postgres import Postgres
 from tests.unit.api.shop import Shop
 from wire import settings
+from wire.client import RpcClient
+from wire.memory import MemoryBroker
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +67,20 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     shop = Shop(tmp_path)
     yield shop
     shop.close()
+
+
+@pytest.fixture
+def rpc(broker: MemoryBroker) -> Iterator[RpcClient]:
+    rpc = broker.client("worker", "worker")
+    rpc.start()
+    assert rpc.wait_connected(10)
+    yield rpc
+    rpc.close()
+
+
+@pytest.fixture
+def lite(tmp_path: Path) -> Iterator[Ledger]:
+    ledger = Ledger(settings.Ledger(url=f"sqlite:///{tmp_path}/ledger.sqlite3"))
+    ledger.migrate()
+    yield ledger
+    ledger.close()

@@ -40,23 +40,6 @@ def broker() -> MemoryBroker:
     return MemoryBroker(settings.Broker(confirm_timeout_s=0.2, reconnect_max_s=0.1))
 
 
-@pytest.fixture
-def rpc(broker: MemoryBroker) -> Iterator[RpcClient]:
-    rpc = broker.client("worker", "worker")
-    rpc.start()
-    assert rpc.wait_connected(10)
-    yield rpc
-    rpc.close()
-
-
-@pytest.fixture
-def lite(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger(settings.Ledger(url=f"sqlite:///{tmp_path}/ledger.sqlite3"))
-    ledger.migrate()
-    yield ledger
-    ledger.close()
-
-
 def put(app: celery.Celery, job_id: str, dataset_id: str | None = None) -> None:
     """A dead letter of this job."""
     letter = messages.JobDead(

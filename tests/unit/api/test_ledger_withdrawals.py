@@ -69,7 +69,8 @@ def test_request_that_comes_at_the_moment_of_a_withdrawal_has_a_live_job(ledger:
         again, left = all_at_once(
             partial(accept, ledger, idempotency_key=f"k{turn}"), partial(ledger.jobs.withdraw, first)
         )
-        assert isinstance(again, rows.Job) and isinstance(left, rows.Job), (again, left)  # noqa: PT018
+        assert isinstance(again, rows.Job), again
+        assert isinstance(left, rows.Job), left
         assert ledger.jobs.find(first.job_id, owner=None).status == again.status == "queued"
 
 

@@ -32,23 +32,6 @@ def broker() -> MemoryBroker:
 
 
 @pytest.fixture
-def rpc(broker: MemoryBroker) -> Iterator[RpcClient]:
-    rpc = broker.client("worker", "worker")
-    rpc.start()
-    assert rpc.wait_connected(10)
-    yield rpc
-    rpc.close()
-
-
-@pytest.fixture
-def lite(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger(settings.Ledger(url=f"sqlite:///{tmp_path}/ledger.sqlite3"))
-    ledger.migrate()
-    yield ledger
-    ledger.close()
-
-
-@pytest.fixture
 def trainer(broker: MemoryBroker) -> Iterator[TrainerDouble]:
     double = TrainerDouble(broker.settings, server=broker.server("trainer", "trainer")).start()
     yield double

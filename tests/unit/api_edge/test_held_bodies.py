@@ -23,9 +23,8 @@ from api.predict.alone import Retrier
 from api.predict.batches import Outcome, Pending
 from api.predict.coalescer import Coalescer
 from tests.rabbit import eventually
-from wire import frames, topology
+from tests.unit.api_edge.alike import predictor
 from wire.memory import MemoryBroker
-from wire.server import Request
 from wire.settings import Predict, Settings
 
 MIB = 1024 * 1024
@@ -76,18 +75,7 @@ def gate() -> threading.Event:
 def memory(gate: threading.Event) -> Iterator[MemoryBroker]:
     """With a predictor that answers every request alike."""
     broker = MemoryBroker()
-
-    def answer(request: Request) -> None:
-        header, _ = frames.decode_batch(request.body)
-        assert gate.wait(30)
-        members = b'"predictions":[1]'
-        items = tuple(frames.ReplyItem(len(members), 1) for _ in header.items)
-        request.reply_raw(frames.encode(frames.ReplyHeader(items, 1), [members] * len(items)), frames.REPLY_TYPE)
-
-    server = broker.server("predictor", "predictor")
-    server.serve(topology.PREDICT, answer, prefetch=8, confirmed=False)
-    server.start()
-    assert server.wait_ready(5)
+    server = predictor(broker, gate)
     yield broker
     gate.set()
     server.stop(5)

@@ -11,10 +11,10 @@ from api.predict import batches, policy
 from api.predict.batches import Answer, Outcome, Pending
 from api.predict.coalescer import Coalescer
 from api.predict.envelope import Asked
+from tests.unit.api_edge.alike import predictor
 from wire import errors, frames, telemetry, topology
 from wire.async_client import AsyncRpcClient
 from wire.memory import MemoryBroker
-from wire.server import Request
 from wire.settings import Predict
 
 
@@ -52,17 +52,7 @@ def connects() -> float:
 def memory() -> Iterator[MemoryBroker]:
     """With a predictor that answers every request alike."""
     broker = MemoryBroker()
-
-    def answer(request: Request) -> None:
-        header, _ = frames.decode_batch(request.body)
-        members = b'"predictions":[1]'
-        items = tuple(frames.ReplyItem(len(members), 1) for _ in header.items)
-        request.reply_raw(frames.encode(frames.ReplyHeader(items, 1), [members] * len(items)), frames.REPLY_TYPE)
-
-    server = broker.server("predictor", "predictor")
-    server.serve(topology.PREDICT, answer, prefetch=2, confirmed=False)
-    server.start()
-    assert server.wait_ready(5)
+    server = predictor(broker)
     yield broker
     server.stop(5)
 
