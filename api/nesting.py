@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 
 _AS_ARRAYS = bytes.maketrans(b"{}", b"[]")
-_NEITHER = bytes(set(range(256)) - set(b'[]{}"\\'))
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NEITHER = bytes(set(range(256)) - set(b'[]{}"'))
+_STRING = re.compile(rb'"[^"]*"')
 
 
 def openings(raw: bytes) -> int:
@@ -38,12 +38,13 @@ def deeper_than(raw: bytes, limit: int) -> bool:
 
 
 def _without_strings(raw: bytes) -> bytes:
-    """Only the brackets outside strings, all written as ``[`` and ``]``."""
+    """Only the brackets outside strings, all written as ``[`` and ``]``; takes time in proportion to the text."""
+    if b"\\" in raw:
+        # First those that escape each other: what is before a quote then is what escapes it.
+        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
     reduced = raw.translate(_AS_ARRAYS, _NEITHER)
-    if b"\\" in reduced:
-        return _STRING.sub(b"", raw).translate(_AS_ARRAYS, _NEITHER).replace(b'"', b"").replace(b"\\", b"")
     # Strings without brackets have shrunk to two quotes; if any quote is left over then a
-    # string holds a bracket, and only then the exact and slower way is needed.
+    # string holds a bracket, and only then the slower way is needed.
     pairs_gone = reduced.replace(b'""', b"")
     if b'"' in pairs_gone:
         pairs_gone = _STRING.sub(b"", reduced).replace(b'"', b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -42,3 +43,25 @@ def test_a_bomb_is_too_deep(opening: bytes) -> None:
 def test_brackets_in_strings_are_no_depth() -> None:
     assert not deeper_than(b'["' + b"[" * 1000 + b'"]', 32)
     assert not deeper_than(b'["\\"' + b"{" * 1000 + b'"]', 32)
+
+
+@pytest.mark.parametrize("end", [b"", b"\\", b'"'])
+def test_quotes_that_are_escaped_take_no_time_each(end: bytes) -> None:
+    """Where each is taken for the start of a string that never ends, four millions take hours: the suite's limit."""
+    opening = b"[" * 40 + b'"'
+    assert deeper_than(opening + b'\\"' * 4_000_000 + end, 32)
+
+
+def test_an_escaped_backslash_escapes_no_quote() -> None:
+    assert deeper_than(b'["\\\\",' * 40 + b"1" + b"]" * 40, 32)
+    assert not deeper_than(b'["\\\\\\"' + b"[" * 40 + b'"]', 32)
+
+
+def test_a_string_of_escapes_takes_little_memory() -> None:
+    raw = b'["' + b'\\"[' * 1_000_000 + b'"]'
+    tracemalloc.start()
+    try:
+        assert not deeper_than(raw, 32)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(raw)
+    finally:
+        tracemalloc.stop()
