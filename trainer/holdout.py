@@ -65,7 +65,8 @@ def split(
     if validation.order_by is not None and validation.holdout > 0:
         return _by_order(frame, types, validation.order_by, validation.holdout)
     columns = sorted(types)
-    info = {"method": "hash", "share": validation.holdout, "columns": columns}
+    kinds = {name: types[name] for name in columns}
+    info = {"method": "hash", "share": validation.holdout, "columns": columns, "types": kinds}
     mask = _below(row_hashes(frame, types, columns, model), validation.holdout)
     if validation.holdout == 0 or not _judges(mask, classes):
         return Split(np.zeros(len(frame), dtype=np.bool_), {"method": "folds", "rows": len(frame)})
@@ -84,6 +85,9 @@ def kept_out(
         columns = list(info["columns"])
         if not set(columns) <= set(types):
             raise NotComparable("it was trained on columns that this table does not have")
+        # A missing number and an empty text hash differently: the same row would fall on another side.
+        if {name: types[name] for name in columns} != info.get("types"):
+            raise NotComparable("this table has one of the columns it was trained on in another type")
         return _below(row_hashes(frame, types, columns, model), float(info["share"]))
     if method == "order":
         name = str(info["order_by"])

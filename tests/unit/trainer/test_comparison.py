@@ -109,12 +109,14 @@ def test_a_champion_without_probabilities_has_no_such_score(bench: Bench) -> Non
             "columns that this table does not have",
         ),
         ("GaussianNB", lambda frame: frame.assign(b=["x", "z"] * (len(frame) // 2)), "in another type"),
+        # Of no version's features: empty, so a text, and then a number.
+        ("GaussianNB", lambda frame: frame.assign(note=1.5), "in another type"),
     ],
 )
 def test_what_cannot_be_compared_says_why(
     bench: Bench, estimator: str, change: Callable[[pd.DataFrame], pd.DataFrame], sentence: str
 ) -> None:
-    frame = numbers(400).frame
+    frame = numbers(400).frame.assign(note="")
     version = champion(bench, frame, request("GaussianNB"))
     result, _ = bench.train(request(estimator), csv(bench, change(frame)), version)
     assert compared(result).better is None
