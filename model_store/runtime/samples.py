@@ -44,7 +44,10 @@ def record(runtime: outputs.Runtime, numbers: outputs.Numbers, texts: outputs.Te
     """
     numbers, texts = numbers[:ROWS], texts[:ROWS]
     output = runtime.predict(numbers, texts, probabilities=True)
-    kept = [place for place, label in enumerate(output.labels.tolist()) if math.isfinite(label)]
+    finite = np.isfinite(output.labels)
+    if output.probabilities is not None:
+        finite &= np.isfinite(output.probabilities).all(axis=1)
+    kept = np.flatnonzero(finite)
     probabilities = None if output.probabilities is None else output.probabilities[kept].tolist()
     return msgspec.json.encode(
         Samples(

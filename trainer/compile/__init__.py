@@ -69,8 +69,18 @@ def compile_pipeline(
         report["seconds"]["measure"] = _since(begin)
         if report["speed"]["ratio"] >= 1:
             report["reason"] = "proven equal to the pipeline, and the cheaper one"
-            return Compiled("onnx", data, None, samples.record(runtime, rows.numbers, rows.texts), report, runtime)
+            return Compiled("onnx", data, None, _recorded(runtime, rows), report, runtime)
     return _skops(pipeline, native, rows, report, graph, limits)
+
+
+def _recorded(served: Runtime, rows: Rows) -> bytes:
+    """The samples by which every predictor will judge what it loads, seen to hold here first."""
+    recorded = samples.record(served, rows.numbers, rows.texts)
+    try:
+        samples.replay(served, recorded)
+    except store_errors.Corrupt as error:
+        raise errors.TrainingFailed("the model answers the same rows otherwise when it is asked again") from error
+    return recorded
 
 
 def _check_classes(pipeline: Any, classes_count: int | None) -> None:
@@ -188,12 +198,12 @@ def _skops(
             name = type(pipeline.steps[-1][1]).__name__ if hasattr(pipeline, "steps") else type(pipeline).__name__
             raise errors.TrainingFailed(f"{name} was fitted but cannot be stored: {_sentence(error)}") from error
         report["reason"] = f"scikit-learn is faster, but the pipeline cannot be stored: {_sentence(error)}"
-        return Compiled("onnx", graph[0], None, samples.record(graph[1], rows.numbers, rows.texts), report, graph[1])
+        return Compiled("onnx", graph[0], None, _recorded(graph[1], rows), report, graph[1])
     report["seconds"]["skops"] = _since(begin)
     if graph is None:
         report["speed"] = _native_speed(native, rows, limits)
     report.setdefault("reason", "a graph was proven equal, but scikit-learn is the cheaper one")
-    return Compiled("skops", None, data, samples.record(serving, rows.numbers, rows.texts), report, serving)
+    return Compiled("skops", None, data, _recorded(serving, rows), report, serving)
 
 
 def _dumped(pipeline: Any) -> bytes:

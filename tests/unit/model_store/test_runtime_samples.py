@@ -41,12 +41,28 @@ def test_texts_are_replayed_too() -> None:
     samples.replay(served, stored)
 
 
+class Undecided(outputs.Runtime):
+    """As LabelPropagation, which divides nothing by nothing where no neighbour is near; its labels are numbers."""
+
+    def predict(self, numbers: outputs.Numbers, texts: outputs.Texts, probabilities: bool = False) -> outputs.Output:
+        far = numbers[:, 0] > 1
+        return outputs.Output(np.zeros(len(numbers), np.int64), np.where(far[:, None], np.nan, [[0.5, 0.5]]))
+
+    def close(self) -> None:
+        """It holds nothing."""
+
+
 def test_a_missing_number_is_kept_as_null_and_a_row_without_a_finite_answer_is_not_kept() -> None:
-    served = _classifier()
-    stored = samples.record(served, np.array([[np.nan, 1.0]]), no_texts(1))
+    stored = samples.record(Undecided(), np.array([[np.nan, 1.0]]), no_texts(1))
     assert json.loads(stored)["numbers"] == [[None, 1.0]]
     only = samples.record(_regressor(), np.array([[1.0, 2.0], [np.nan, 1.0]]), no_texts(2))
     assert json.loads(only)["labels"] == [3.0]
+
+
+def test_a_row_without_a_finite_probability_is_not_kept() -> None:
+    stored = samples.record(Undecided(), np.array([[0.0], [2.0]]), no_texts(2))
+    assert json.loads(stored)["probabilities"] == [[0.5, 0.5]]
+    samples.replay(Undecided(), stored)
 
 
 class Crowded(outputs.Runtime):

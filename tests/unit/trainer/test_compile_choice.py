@@ -1,3 +1,4 @@
+import itertools
 import json
 from typing import Any
 
@@ -12,11 +13,12 @@ from sklearn.preprocessing import StandardScaler
 
 from model_store.runtime import samples, skops_file
 from model_store.runtime.onnx_graph import OnnxRuntime
+from model_store.runtime.outputs import Output
 from tables.batch import Batch
 from tables.columns import Column
 from tables.schema import Schema
 from tests.unit.trainer import compiling
-from tests.unit.trainer.compiling import HOLES, NO_TEXTS, NUMBERS, QUICK, TEXTS, TWO, VALUES, rows_of
+from tests.unit.trainer.compiling import HOLES, NO_TEXTS, NUMBERS, QUICK, TEXTS, TWO, VALUES, Twisted, rows_of
 from trainer import pipeline as pipelines
 from trainer.compile import Limits, compile_pipeline, convert, speed
 from wire import errors
@@ -184,6 +186,19 @@ def test_a_stored_pipeline_that_answers_otherwise_is_not_served(monkeypatch: pyt
     other = compiling.fit(make_pipeline(SimpleImputer(), LogisticRegression()), 1 - TWO, rows_of(HOLES))
     monkeypatch.setattr(skops_file, "load", lambda _: skops_file.PipelineRuntime(other, 0))
     with pytest.raises(errors.TrainingFailed, match="otherwise"):
+        _compiled(LogisticRegression(), limits=Limits(model_bytes=1))
+
+
+def test_a_version_that_would_not_pass_its_own_samples_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    native = compiling.fit(make_pipeline(SimpleImputer(), LogisticRegression()), TWO, rows_of(HOLES))
+    asked = itertools.count(1)
+
+    def twist(answer: Output) -> Output:
+        """Right when it is compared and when its samples are recorded, and otherwise from then on."""
+        return answer if next(asked) < 3 else Output(1 - answer.labels, answer.probabilities)
+
+    monkeypatch.setattr(skops_file, "load", lambda _: Twisted(skops_file.PipelineRuntime(native, 0), twist))
+    with pytest.raises(errors.TrainingFailed, match="when it is asked again"):
         _compiled(LogisticRegression(), limits=Limits(model_bytes=1))
 
 
