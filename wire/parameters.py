@@ -7,7 +7,7 @@ says what is allowed comes out. Knows nothing of scikit-learn.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -67,7 +67,8 @@ def describe(parameter: Parameter) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    # A whole number may be larger than any float, which math.isfinite does not bear.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _is_integer(value: object) -> bool:

@@ -56,6 +56,7 @@ TARGETS: Final = (
 )
 """Every call that takes a body, and two that take none."""
 
+_HUGE = b"1" + b"0" * 400
 _CORPUS = (
     b"",
     b"\xef\xbb\xbf{}",
@@ -75,6 +76,11 @@ _CORPUS = (
     b'{"model":"oracle","instances":[[' + b"[" * 500 + b"]" * 500 + b"]]}",
     b'{"model":"oracle","instances":[["wrong"]' + b',["wrong"]' * 9_000 + b"]}",
     '{"model":"oracle"}'.encode("utf-16"),
+    b"[" * 40 + b'"' + b'\\"' * 30_000,
+)
+_TRAININGS = (
+    b'{"model":"m","estimator":"Ridge","params":{"alpha":' + _HUGE + b'},"dataset":{"sample":"iris"},"target":"y"}',
+    b'{"model":"m","estimator":"Ridge","search":{"kind":"grid","space":{"alpha":[' + _HUGE + b"]}}}",
 )
 
 
@@ -82,7 +88,8 @@ def body(draw: random.Random) -> tuple[str, bytes]:
     """What is sent, for a person, and the request, which must be refused."""
     kind = draw.random()
     if kind < 0.1:
-        return _sent(Target("POST", "/predict", b""), draw.choice(_CORPUS))
+        path, corpus = draw.choice((("/predict", _CORPUS), ("/train", (*_CORPUS, *_TRAININGS))))
+        return _sent(Target("POST", path, b""), draw.choice(corpus))
     target = draw.choice(TARGETS)
     if kind < 0.25:
         return _sent(target, draw.randbytes(draw.randrange(1, 400)))
