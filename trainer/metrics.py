@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,16 +124,15 @@ def confusion(truth: NDArray[np.int64], values: NDArray[np.int64], classes: Sequ
 
 
 def residuals(truth: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, Any]:
-    """The residuals (truth minus prediction): mean, spread, quantiles and a histogram."""
+    """The residuals (truth minus prediction): mean, spread, quantiles and, if there can be one, a histogram."""
     left = truth - values
     left = left[np.isfinite(left)]
     if not len(left):
         return {}
     quantiles = {f"q{round(share * 100):02d}": float(np.quantile(left, share)) for share in _QUANTILES}
-    counts, edges = np.histogram(left, bins=HISTOGRAM_BINS)
-    return {
-        "mean": float(left.mean()),
-        "std": float(left.std()),
-        "quantiles": quantiles,
-        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
-    }
+    found: dict[str, Any] = {"mean": float(left.mean()), "std": float(left.std()), "quantiles": quantiles}
+    # Residuals that differ by less than the bins can, or by more than a float holds, have no histogram.
+    with suppress(ValueError):
+        counts, edges = np.histogram(left, bins=HISTOGRAM_BINS)
+        found["histogram"] = {"edges": edges.tolist(), "counts": counts.tolist()}
+    return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +22,9 @@ from wire import errors
 BLOCK_ROWS = 65_536
 """Rows read at once."""
 
+_EACH_DAY = {"D": 1, "s": 86_400, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9}
+_FIRST_DAY = (date.min - date(1970, 1, 1)).days
+_END_DAY = (date.max - date(1970, 1, 1)).days + 1
 _INDEX = re.compile(r"__index_level_\d+__")
 
 
@@ -33,6 +37,8 @@ class ParquetSource:
         self._path = path
         try:
             schema = pa.parquet.read_schema(path)
+        except MemoryError:
+            raise  # of Arrow's kind too, which says nothing about the file
         except (pa.ArrowException, OSError, ValueError):
             raise _damaged() from None
         # pandas stores a row index as a column; it says nothing about the rows.
@@ -49,8 +55,10 @@ class ParquetSource:
         try:
             with pa.parquet.ParquetFile(self._path) as file:
                 for block in file.iter_batches(BLOCK_ROWS, columns=stored, use_threads=False):
-                    arrays = [_ours(block.column(name)) for name in stored]
+                    arrays = [_ours(name, block.column(self._stored[name])) for name in names]
                     yield pa.RecordBatch.from_arrays(arrays, names=names)
+        except MemoryError:
+            raise
         except (pa.ArrowException, OSError):
             raise _damaged() from None
 
@@ -89,8 +97,8 @@ def _is_date(kind: pa.DataType) -> bool:
     return any(is_kind(kind) for is_kind in (pa.types.is_date, pa.types.is_timestamp))
 
 
-def _ours(cells: pa.Array) -> pa.Array:
-    """A column as cleaned text, float64 (NaN is null), bool or moments in UTC."""
+def _ours(name: str, cells: pa.Array) -> pa.Array:
+    """A column as cleaned text, float64 (NaN is null), bool or moments in UTC. Raises errors.BadInput."""
     if pa.types.is_dictionary(cells.type):
         cells = cells.dictionary_decode()
     kind = cells.type
@@ -100,8 +108,20 @@ def _ours(cells: pa.Array) -> pa.Array:
         numbers = pc.cast(cells, pa.float64(), safe=False)
         return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
     if _is_date(kind):
+        _check_years(name, cells)
         return _moments(cells)
     return clean(pc.cast(cells, pa.string()))
+
+
+def _check_years(name: str, cells: pa.Array) -> None:
+    """Dates that have no text, most often of a wrong unit; looked at in their own one, as others may not hold them."""
+    kind = cells.type
+    unit = kind.unit if pa.types.is_timestamp(kind) else "D" if pa.types.is_date32(kind) else "ms"
+    first, last = (pc.min_max(cells)[end].value for end in ("min", "max"))
+    if first is None or _FIRST_DAY * _EACH_DAY[unit] <= first <= last < _END_DAY * _EACH_DAY[unit]:
+        return
+    hint = "Perhaps its unit is another one than the file says; leave cells without a date empty."
+    raise errors.BadInput(f"Column '{name}' has dates before the year 1 or after 9999.", hint=hint)
 
 
 def _moments(cells: pa.Array) -> pa.Array:

@@ -188,6 +188,13 @@ def test_figures_are_left_out_where_they_are_not_defined() -> None:
     assert metrics.residuals(np.ones(2), np.full(2, np.nan)) == {}
 
 
+@pytest.mark.parametrize("left", [[476.9, 476.9 + 1e-13, 476.9], [1e17] * 3])
+def test_residuals_that_have_no_histogram_have_the_rest(left: list[float]) -> None:
+    found = metrics.residuals(np.array(left), np.zeros(len(left)))
+    assert "histogram" not in found
+    assert found["quantiles"]["q00"] == min(left)
+
+
 def test_a_confusion_matrix_is_bounded() -> None:
     truth = np.repeat(np.arange(60), np.arange(60, 0, -1))
     found = metrics.confusion(truth, truth, [f"c{index}" for index in range(60)])

@@ -93,6 +93,42 @@ def test_parquet_columns_that_are_not_supported_are_named(tmp_path: Path, array:
     assert words in refusal(tmp_path, parquet(a=array), "parquet")
 
 
+@pytest.mark.parametrize(
+    ("moment", "kind"),
+    [
+        (-62_135_596_801, pa.timestamp("s")),
+        (253_402_300_800, pa.timestamp("s", "UTC")),
+        (10**18, pa.timestamp("ms")),
+        (-(2**63) + 1, pa.timestamp("us")),
+        (2_932_897, pa.date32()),
+        (-719_163 * 86_400_000, pa.date64()),
+    ],
+)
+def test_dates_that_no_text_can_hold_are_refused(tmp_path: Path, moment: int, kind: pa.DataType) -> None:
+    stored = pa.array([moment, None], pa.int32() if kind == pa.date32() else pa.int64()).cast(kind)
+    assert "Column 'a' has dates before the year 1" in refusal(tmp_path, parquet(a=stored), "parquet")
+
+
+def test_the_first_and_last_date_are_read(tmp_path: Path) -> None:
+    table = read(tmp_path, parquet(a=pa.array([datetime.min, datetime.max], pa.timestamp("us"))), "parquet")
+    assert column(table, "a") == [datetime.min, datetime.max]
+
+
+def test_memory_that_ran_out_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crowded(*_: object, **__: object) -> None:
+        raise pa.lib.ArrowMemoryError("malloc of size 9 failed")
+
+    path = tmp_path / "data.parquet"
+    path.write_bytes(parquet(a=pa.array([1])))
+    source = parquet_source.ParquetSource(path)
+    monkeypatch.setattr(pa.parquet.ParquetFile, "iter_batches", crowded)
+    with pytest.raises(MemoryError):
+        list(source.blocks())
+    monkeypatch.setattr(pa.parquet, "read_schema", crowded)
+    with pytest.raises(MemoryError):
+        parquet_source.ParquetSource(path)
+
+
 def test_damaged_parquet_is_refused(tmp_path: Path) -> None:
     raw = parquet(a=pa.array(range(10_000)))
     assert "damaged" in refusal(tmp_path, b"PAR1" + b"x" * 100, "parquet")
