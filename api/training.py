@@ -65,6 +65,23 @@ def check(body: TrainBody) -> None:
     refuse(found)
 
 
+def check_stored(request: str) -> None:
+    """The same for what ``request_of`` made, perhaps of an older release. Raises errors.BadInput."""
+    stored = messages.TrainRequest.decode(request.encode())
+    check(
+        TrainBody(
+            model=stored.model,
+            dataset=DatasetChoice(id=stored.dataset.id, sample=stored.dataset.sample),
+            target=stored.target,
+            estimator=stored.estimator,
+            params=stored.params,
+            search=stored.search,
+            validation=stored.validation,
+            promote=stored.promote,
+        )
+    )
+
+
 def check_columns(body: TrainBody, columns: list[str]) -> None:
     """Whether the columns that the body names are among the dataset's. Raises errors.BadInput."""
     found = []

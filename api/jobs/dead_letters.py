@@ -2,24 +2,27 @@
 
 From the worker's maintenance to the dead-letter queue, and from there to a person:
 ``python -m api.jobs.dead_letters list`` and ``… replay <job id>… | --all``. A replayed job is a
-new one: the volume has been told that the old one never gets a version.
+new one: the volume has been told that the old one never gets a version. Other
+services may write to the queue too, so a letter only names a job: shown and sent again is what the ledger has.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import celery
 import msgspec
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
+from api import training
 from api.jobs.celery_app import make_app
 from api.jobs.enqueueing import Enqueuer
 from api.keys import making
@@ -37,10 +40,24 @@ _AT_MOST = 100
 AGAIN_S = 15.0
 """Seconds after which a letter that somebody began to send, and that is not known to be out, is sent again."""
 
+_SHOWN = 100
+_ID = re.compile(r"[0-9a-f]{32}")
+_UNKNOWN = (
+    "the ledger has no job of this id that failed for good, so nothing is sent; the letter is kept. "
+    "Unless the job is so old that it was forgotten, the letter is not ours: see docs/security.md."
+)
+
 Letter = messages.JobDead | messages.BatchDead
 """A training, or an offline prediction, that failed for good."""
 _KINDS: dict[str, type[Letter]] = {"train": messages.JobDead, KIND: messages.BatchDead}
-_TYPES = {letter.TYPE: (kind, letter) for kind, letter in _KINDS.items()}
+_LETTERS = {letter.TYPE: letter for letter in _KINDS.values()}
+
+
+class Replayed(NamedTuple):
+    """What a replay did, by the id of the failed job: the id of the new one, or why there is none."""
+
+    sent: dict[str, str]
+    kept: dict[str, str]
 
 
 class DeadLetters:
@@ -111,80 +128,111 @@ def _read(queue: Any) -> Iterator[Any]:
         yield message
 
 
-def _decoded(message: Any) -> tuple[str, Letter] | None:
-    """The kind of the job and its letter; None where it is another letter."""
-    known = _TYPES.get(message.properties.get("type"))
+def _named(message: Any) -> str | None:
+    """The job that a letter names; None where it is another letter. Nothing else that it says is believed."""
+    known = _LETTERS.get(message.properties.get("type"))
     if known is None:
         return None
     body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
     try:
-        return known[0], known[1].decode(body)
+        job_id = known.decode(body).job_id
     except errors.MalformedBody:
         return None
+    return job_id if _ID.fullmatch(job_id) else None
 
 
-def show(app: celery.Celery) -> list[str]:
-    """One line per job: its id, model, attempts and error; and per other letter, with what is known of it."""
+def _failed(ledger: Ledger, job_id: str) -> Job | None:
+    """The job as the ledger has it; None where it did not fail for good."""
+    try:
+        job = ledger.jobs.find(job_id, owner=None)
+    except errors.JobNotFound:
+        return None
+    return job if job.status == "failed" and job.dead_letter else None
+
+
+def show(app: celery.Celery, ledger: Ledger) -> list[str]:
+    """One line per failed job: its id, model, attempts and error; and per other letter, with what is known of it.
+
+    Raises errors.NotAnswered.
+    """
     lines: list[str] = []
     shown: set[str] = set()
     with letters(app) as found:
         for message in found:
-            found_job = _decoded(message)
-            if found_job is None:
-                kind = message.properties.get("type") or "unknown"
-                lines.append(f"-\t{kind}\t{len(message.body)} bytes\t{message.headers.get('queue', '')}")
-                continue
-            job = found_job[1]
-            if job.job_id not in shown:  # else another copy of its letter
-                shown.add(job.job_id)
-                lines.append(
-                    f"{job.job_id}\t{job.model}\t{job.attempts} attempts\t{job.error.code}: {job.error.message}"
-                )
+            job_id = _named(message)
+            if job_id is None:
+                kind, queue = message.properties.get("type") or "unknown", message.headers.get("queue", "")
+                lines.append(f"-\t{_plain(kind)}\t{len(message.body)} bytes\t{_plain(queue)}")
+            elif job_id not in shown:  # else another copy of its letter
+                shown.add(job_id)
+                lines.append(_line(job_id, _failed(ledger, job_id)))
     return lines
 
 
-def replay(app: celery.Celery, ledger: Ledger, enqueuer: Enqueuer, chosen: set[str] | None) -> dict[str, str | None]:
-    """Send the jobs of the chosen letters (None: all) again; old job id to new, None where its dataset is gone.
+def _line(job_id: str, job: Job | None) -> str:
+    if job is None:
+        return f"-\tunknown job\t{job_id}"
+    return f"{job_id}\t{job.model}\t{job.attempts} attempts\t{job.error_code}: {job.error_message}"
+
+
+def _plain(text: object) -> str:
+    """What somebody wrote on a letter, without anything that a terminal obeys."""
+    return "".join(one if one.isprintable() else "?" for one in str(text)[:_SHOWN])
+
+
+def replay(app: celery.Celery, ledger: Ledger, enqueuer: Enqueuer, chosen: set[str] | None) -> Replayed:
+    """Send the chosen jobs (None: those of all letters) again, each as the ledger has it.
 
     A letter leaves the queue once its new job is in the ledger, so an interrupted replay doubles
-    none: the same letter gives the same new job. Raises errors.NotAnswered.
+    none: the same job gives the same new job. A chosen job needs no letter. Raises errors.NotAnswered.
     """
-    replayed: dict[str, str | None] = {}
+    done = Replayed({}, {})
     with letters(app) as found:
         for message in found:
-            dead = _decoded(message)
-            if dead is None or (chosen is not None and dead[1].job_id not in chosen):
+            job_id = _named(message)
+            if job_id is None or (chosen is not None and job_id not in chosen):
                 continue
-            job_id = dead[1].job_id
-            if job_id not in replayed:  # else another copy of its letter
-                replayed[job_id] = _send_again(ledger, enqueuer, *dead)
-            if replayed[job_id] is not None:
+            if job_id not in done.sent and job_id not in done.kept:  # else another copy of its letter
+                _send_again(ledger, enqueuer, job_id, done)
+            if job_id in done.sent:
                 message.ack()
-    return replayed
+    for job_id in sorted((chosen or set()) - done.sent.keys() - done.kept.keys()):
+        _send_again(ledger, enqueuer, job_id, done)
+    return done
 
 
-def _send_again(ledger: Ledger, enqueuer: Enqueuer, kind: str, dead: Letter) -> str | None:
+def _send_again(ledger: Ledger, enqueuer: Enqueuer, job_id: str, done: Replayed) -> None:
+    failed = _failed(ledger, job_id)
+    if failed is None:
+        done.kept[job_id] = _UNKNOWN
+        return
     try:
-        job = ledger.jobs.accept(_again(kind, dead), queued_limit=sys.maxsize)
+        if failed.kind != KIND:
+            training.check_stored(failed.request)
+        job = ledger.jobs.accept(_again(failed), queued_limit=sys.maxsize)
     except errors.DatasetNotFound:
-        return None
+        done.kept[job_id] = "its dataset is gone; the letter is kept."
+        return
+    except (errors.BadInput, errors.MalformedBody) as error:
+        done.kept[job_id] = f"it would not be accepted now; the letter is kept. {error.message}"
+        return
     enqueuer.enqueue(job.job_id, job.request_id)
     action: DeedKind = "batch.accepted" if job.kind == KIND else "train.accepted"
     ledger.audit.write([making.deed(OPERATOR, action, f"{job.job_id} {job.model}")])
-    return job.job_id
+    done.sent[job_id] = job.job_id
 
 
-def _again(kind: str, dead: Letter) -> NewJob:
+def _again(failed: Job) -> NewJob:
     return NewJob(
         job_id=uuid.uuid4().hex,
-        owner=dead.owner,
-        model=dead.model,
-        dataset_id=dead.dataset_id,
-        request=msgspec.json.encode(dead.request).decode(),
-        request_id=f"replay-{dead.job_id}",
-        body_digest=dead.job_id,
-        idempotency_key=f"replay-{dead.job_id}",
-        kind=kind,
+        owner=failed.owner,
+        model=failed.model,
+        dataset_id=failed.dataset_id,
+        request=failed.request,
+        request_id=f"replay-{failed.job_id}",
+        body_digest=failed.job_id,
+        idempotency_key=f"replay-{failed.job_id}",
+        kind=failed.kind,
     )
 
 
@@ -194,26 +242,28 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="one line per letter")
     again = commands.add_parser("replay", help="send failed jobs again, each as a new job")
-    again.add_argument("job_ids", nargs="*", help="ids as `list` shows them")
+    again.add_argument("job_ids", nargs="*", help="ids of failed jobs, also without a letter")
     again.add_argument("--all", action="store_true", help="every letter of a job")
     chosen = parser.parse_args(arguments)
     if chosen.command == "replay" and bool(chosen.job_ids) == chosen.all:
         parser.error("name the jobs to replay, or --all")
     config = settings.load()
     logs.configure("dead_letters", "WARNING")
-    app = make_app(config.broker)
+    app, ledger = make_app(config.broker), Ledger(config.ledger)
     try:
         if chosen.command == "replay":
-            return _report(_replay(app, config, None if chosen.all else set(chosen.job_ids)))
-        sys.stdout.write("".join(f"{line}\n" for line in show(app)))
+            return _report(_replay(app, config, ledger, None if chosen.all else set(chosen.job_ids)))
+        sys.stdout.write("".join(f"{line}\n" for line in show(app, ledger)))
         return 0
     except errors.WarrenError as error:
         sys.stderr.write(f"{error.message}\n")
         return 1
+    finally:
+        ledger.close()
 
 
-def _replay(app: celery.Celery, config: settings.Settings, chosen: set[str] | None) -> dict[str, str | None]:
-    ledger, rpc = Ledger(config.ledger), RpcClient(config.broker, "worker", "dead-letters")
+def _replay(app: celery.Celery, config: settings.Settings, ledger: Ledger, chosen: set[str] | None) -> Replayed:
+    rpc = RpcClient(config.broker, "worker", "dead-letters")
     rpc.start()
     try:
         if not rpc.wait_connected(_CONNECT_S):
@@ -221,14 +271,12 @@ def _replay(app: celery.Celery, config: settings.Settings, chosen: set[str] | No
         return replay(app, ledger, Enqueuer(app, rpc, ledger), chosen)
     finally:
         rpc.close()
-        ledger.close()
 
 
-def _report(replayed: dict[str, str | None]) -> int:
-    sys.stdout.write("".join(f"{old}\t{new}\n" for old, new in replayed.items() if new is not None))
-    kept = [old for old, new in replayed.items() if new is None]
-    sys.stderr.write("".join(f"{old}: its dataset is gone; the letter is kept.\n" for old in kept))
-    return 1 if kept else 0
+def _report(done: Replayed) -> int:
+    sys.stdout.write("".join(f"{old}\t{new}\n" for old, new in done.sent.items()))
+    sys.stderr.write("".join(f"{old}: {why}\n" for old, why in done.kept.items()))
+    return 1 if done.kept else 0
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class ParquetWritten(Message, frozen=True, kw_only=True):
 class BatchDead(Message, frozen=True, kw_only=True):
     """Worker to the dead letters: an offline prediction that failed for good, and why.
 
-    ``request`` is what the job remembers of the call; a replay makes a new job of it.
+    ``request`` is what the job remembers of the call, for people to read; a replay takes it from the ledger.
     """
 
     TYPE: ClassVar[str] = "batch.dead"

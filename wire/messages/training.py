@@ -100,7 +100,7 @@ class StopTraining(Message, frozen=True, kw_only=True):
 class JobDead(Message, frozen=True, kw_only=True):
     """Worker to the dead letters: a job that failed for good, what was asked, and why it failed.
 
-    ``request`` is the job's TrainRequest as stored; a replay makes a new job of it.
+    ``request`` is the job's TrainRequest as stored, for people to read; a replay takes it from the ledger.
     """
 
     TYPE: ClassVar[str] = "job.dead"

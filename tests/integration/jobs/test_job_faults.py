@@ -160,7 +160,7 @@ def test_worker_needs_no_more_than_its_rights_at_the_broker(
     gateway.ledger.jobs.request_cancel(cancelled.job_id, owner=None)
     assert [gateway.wait_ended(job).status for job in (good, poison, cancelled)] == ["succeeded", "failed", "cancelled"]
     wait_until(lambda: gateway.find(poison).dead_letter == "sent", "the dead letter is out")
-    assert [line.split("\t")[0] for line in dead_letters.show(make_app(own))] == [poison.job_id]
+    assert [line.split("\t")[0] for line in dead_letters.show(make_app(own), gateway.ledger)] == [poison.job_id]
     said = worker.log.read_text()
     assert "ACCESS_REFUSED" not in said
     assert "p@ss" not in said

@@ -196,7 +196,7 @@ def test_a_job_that_fails_for_good_is_a_dead_letter_and_can_be_sent_again(
     assert (job["status"], job["error"]["code"], job["attempts"]) == ("failed", "model_corrupt", 3)
     wait_until(lambda: ledger.jobs.find(job_id, owner=None).dead_letter == "sent", "the dead letter is out")
     app = make_app(config.broker)
-    assert [line.split("\t")[:2] for line in dead_letters.show(app)] == [[job_id, "damaged"]]
+    assert [line.split("\t")[:2] for line in dead_letters.show(app, ledger)] == [[job_id, "damaged"]]
 
     artefact.write_bytes(whole)
     live = {"model": "damaged", "instances": [[1, 2]]}
@@ -205,7 +205,7 @@ def test_a_job_that_fails_for_good_is_a_dead_letter_and_can_be_sent_again(
     rpc.start()
     try:
         assert rpc.wait_connected(10)
-        again = dead_letters.replay(app, ledger, Enqueuer(app, rpc, ledger), None)[job_id]
+        again = dead_letters.replay(app, ledger, Enqueuer(app, rpc, ledger), None).sent[job_id]
     finally:
         rpc.close()
     assert desk.ended(again)["status"] == "succeeded"

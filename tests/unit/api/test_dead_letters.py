@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import celery
+import msgspec
 import pytest
 from kombu.transport import memory
 
@@ -16,7 +17,7 @@ from api.jobs.dead_letters import DeadLetters
 from api.jobs.enqueueing import Enqueuer
 from api.ledger import Ledger, rows
 from api.ledger.leases import Ended
-from tests.jobs import new_job
+from tests.jobs import new_dataset, new_job
 from tests.rabbit import wait_until
 from wire import errors, messages, settings, topology
 from wire.client import RpcClient
@@ -40,16 +41,16 @@ def broker() -> MemoryBroker:
     return MemoryBroker(settings.Broker(confirm_timeout_s=0.2, reconnect_max_s=0.1))
 
 
-def put(app: celery.Celery, job_id: str, dataset_id: str | None = None) -> None:
-    """A dead letter of this job."""
+def put(app: celery.Celery, job_id: str, **claimed: Any) -> None:
+    """A dead letter that names this job, from anybody who may write to the queue."""
     letter = messages.JobDead(
         job_id=job_id,
-        owner="ann",
-        model="churn",
-        dataset_id=dataset_id,
+        owner=claimed.get("owner", "ann"),
+        model=claimed.get("model", "churn"),
+        dataset_id=claimed.get("dataset_id"),
         attempts=3,
         error=errors.InternalError("it fell").to_body(),
-        request={},
+        request=claimed.get("request", {}),
     )
     with app.connection_for_write() as connection:
         connection.Producer().publish(
@@ -61,8 +62,8 @@ def put(app: celery.Celery, job_id: str, dataset_id: str | None = None) -> None:
         )
 
 
-def listed(app: celery.Celery) -> list[str]:
-    return [line.split("\t")[0] for line in dead_letters.show(app)]
+def listed(app: celery.Celery, ledger: Ledger) -> list[str]:
+    return [line.split("\t")[0] for line in dead_letters.show(app, ledger)]
 
 
 def test_letter_whose_dataset_is_gone_holds_up_no_other(
@@ -73,8 +74,11 @@ def test_letter_whose_dataset_is_gone_holds_up_no_other(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    put(app, "gone", dataset_id="0" * 32)
-    put(app, "good")
+    lite.datasets.place(new_dataset(dataset_id="0" * 32), owner="local", put=lambda: None)
+    gone, good = failed(lite, dataset_id="0" * 32).job_id, failed(lite).job_id
+    lite.datasets.delete("0" * 32, owner=None)
+    put(app, gone)
+    put(app, good)
     config = settings.Settings(ledger=settings.Ledger(url=f"sqlite:///{tmp_path}/ledger.sqlite3"))
     monkeypatch.setattr(settings, "load", lambda: config)
     monkeypatch.setattr(dead_letters, "make_app", lambda _: app)
@@ -82,32 +86,88 @@ def test_letter_whose_dataset_is_gone_holds_up_no_other(
     assert dead_letters.main(["replay", "--all"]) == 1
     said = capsys.readouterr()
     old, new = said.out.split()
-    assert (old, lite.jobs.find(new, owner="ann").model) == ("good", "churn")
-    assert said.err == "gone: its dataset is gone; the letter is kept.\n"
-    assert listed(app) == ["gone"]
+    assert (old, lite.jobs.find(new, owner="local").model) == (good, "churn")
+    assert said.err == f"{gone}: its dataset is gone; the letter is kept.\n"
+    assert listed(app, lite) == [gone]
 
 
 def test_copies_of_a_letter_are_one_to_whoever_reads_them(
     app: celery.Celery, broker: MemoryBroker, rpc: RpcClient, lite: Ledger
 ) -> None:
+    copied = failed(lite).job_id
     for _ in range(3):
-        put(app, "copied")
-    assert listed(app) == ["copied"]
+        put(app, copied)
+    assert listed(app, lite) == [copied]
     replayed = dead_letters.replay(app, lite, Enqueuer(app, rpc, lite), None)
-    assert [job.job_id for job in lite.watching.waiting(9)] == list(replayed.values())
+    assert [job.job_id for job in lite.watching.waiting(9)] == [replayed.sent[copied]]
     assert len(broker.queues[topology.JOBS].ready) == 1
-    assert listed(app) == []
+    assert listed(app, lite) == []
 
 
-def failed(ledger: Ledger) -> rows.Job:
+def test_letter_of_no_failed_job_is_unknown_and_is_never_replayed(
+    app: celery.Celery, broker: MemoryBroker, rpc: RpcClient, lite: Ledger
+) -> None:
+    live, wrong = taken(lite), taken(lite)
+    lite.leases.finish(wrong.job_id, wrong.epoch, Ended("failed", error=errors.BadInput("one class").to_body()))
+    claimed = [live.job_id, wrong.job_id, "f" * 32]
+    for job_id in (*claimed, "\x1b[2Jx", "\0"):
+        put(app, job_id, owner="boss")
+    lines = dead_letters.show(app, lite)
+    assert lines[:3] == [f"-\tunknown job\t{job_id}" for job_id in claimed]
+    assert [line.split("\t")[:2] for line in lines[3:]] == [["-", "job.dead"]] * 2
+    replayed = dead_letters.replay(app, lite, Enqueuer(app, rpc, lite), None)
+    assert (replayed.sent, set(replayed.kept)) == ({}, set(claimed))
+    assert lite.watching.waiting(9) == []
+    assert dead_letters.show(app, lite) == lines
+
+
+def test_job_is_sent_again_as_the_ledger_has_it_whatever_its_letter_says(
+    app: celery.Celery, rpc: RpcClient, lite: Ledger
+) -> None:
+    job = failed(lite)
+    request = messages.TrainRequest(
+        job_id="", attempt=0, model="prices", dataset=messages.DatasetRef(id="1" * 32), target="t", promote="always"
+    )
+    put(app, job.job_id, owner="boss", model="prices", request=msgspec.to_builtins(request))
+    (line,) = dead_letters.show(app, lite)
+    assert line.split("\t")[:2] == [job.job_id, "churn"]
+    replayed = dead_letters.replay(app, lite, Enqueuer(app, rpc, lite), None)
+    again = lite.jobs.find(replayed.sent[job.job_id], owner=None)
+    for field in ("owner", "model", "dataset_id", "request", "kind"):
+        assert getattr(again, field) == getattr(job, field)
+
+
+def test_job_whose_letter_was_pushed_out_is_sent_again_by_its_id(
+    app: celery.Celery, rpc: RpcClient, lite: Ledger
+) -> None:
+    job = failed(lite)
+    replayed = dead_letters.replay(app, lite, Enqueuer(app, rpc, lite), {job.job_id, "f" * 32})
+    assert [job.job_id for job in lite.watching.waiting(9)] == [replayed.sent[job.job_id]]
+    assert list(replayed.kept) == ["f" * 32]
+
+
+def test_job_that_would_not_be_accepted_any_more_is_named_and_holds_up_no_other(
+    app: celery.Celery, rpc: RpcClient, lite: Ledger
+) -> None:
+    request = msgspec.json.decode(new_job().request) | {"estimator": "NoLongerThere"}
+    old = failed(lite, request=msgspec.json.encode(request).decode()).job_id
+    good = failed(lite).job_id
+    for job_id in (old, good):
+        put(app, job_id)
+    replayed = dead_letters.replay(app, lite, Enqueuer(app, rpc, lite), None)
+    assert (list(replayed.sent), list(replayed.kept)) == ([good], [old])
+    assert listed(app, lite) == [old]
+
+
+def failed(ledger: Ledger, **changed: Any) -> rows.Job:
     """A job whose dead letter is due."""
-    job = taken(ledger)
+    job = taken(ledger, **changed)
     ledger.leases.finish(job.job_id, job.epoch, Ended("failed", error=errors.InternalError().to_body(), dead=True))
     return job
 
 
-def taken(ledger: Ledger) -> rows.Job:
-    job = ledger.leases.take(ledger.jobs.accept(new_job(), queued_limit=9).job_id, "w1")
+def taken(ledger: Ledger, **changed: Any) -> rows.Job:
+    job = ledger.leases.take(ledger.jobs.accept(new_job(**changed), queued_limit=9).job_id, "w1")
     assert job is not None
     return job
 
