@@ -121,7 +121,8 @@ class Limits(Section):
     queued_jobs: int = 10_000
     """Jobs that may wait before POST /train answers 429."""
     event_streams: int = 200
-    """Event streams a replica keeps open at once; each polls the ledger twice a second."""
+    """Event streams a replica keeps open at once; each polls the ledger twice a second. Where keys are needed an owner
+    holds at most as many as are left free."""
 
 
 class Predict(Section):

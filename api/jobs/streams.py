@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import anyio.to_thread
 
+from api.keys.callers import Caller
 from api.ledger.jobs import Jobs
 from api.ledger.rows import ENDED, JobEvent
 from wire import errors, logs, telemetry
@@ -32,28 +33,37 @@ streams_open = telemetry.gauge("event_streams_open", "Event streams this replica
 
 @dataclass(eq=False)
 class Watcher:
-    """One client: the job it watches, the last event it has, and the bell that rings for more."""
+    """One client: the job it watches, the last event it has, who it is, and the bell that rings for more."""
 
     job_id: str
     after: int
+    caller: Caller
     bell: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class EventStreams:
     """All event streams of a replica."""
 
-    def __init__(self, jobs: Jobs, limit: int, stopping: asyncio.Event) -> None:
+    def __init__(self, jobs: Jobs, limit: int, stopping: asyncio.Event, lives: Callable[[Caller], bool]) -> None:
+        """``lives`` says from memory whether a caller's key still counts."""
         self._jobs = jobs
         self._limit = limit
         self._stopping = stopping
+        self._lives = lives
         self._watchers: set[Watcher] = set()
         self._ticker: asyncio.Task[None] | None = None
 
-    def open(self, job_id: str, after: int) -> Watcher:
-        """A place for one client, to be given back with ``close``. Raises errors.Overloaded."""
-        if len(self._watchers) >= self._limit:
+    def open(self, job_id: str, after: int, caller: Caller) -> Watcher:
+        """A place for one client, to be given back with ``close``. Raises errors.Overloaded.
+
+        Where keys are needed an owner holds at most as many as are left free: half of them alone, and a further
+        owner finds some.
+        """
+        held = sum(watcher.caller.owner == caller.owner for watcher in self._watchers)
+        free = self._limit - len(self._watchers)
+        if free < 1 or (caller.key and held and held + 1 > free - 1):
             raise errors.Overloaded("Too many event streams are open at the moment; ask for the job instead.")
-        watcher = Watcher(job_id, after)
+        watcher = Watcher(job_id, after, caller)
         self._watchers.add(watcher)
         streams_open.set(len(self._watchers))
         if self._ticker is None or self._ticker.done():
@@ -67,13 +77,16 @@ class EventStreams:
 
     async def frames(self, watcher: Watcher) -> AsyncIterator[bytes]:
         """The stream's bytes: every event behind ``watcher.after``, comments in between, until the
-        terminal event, the end of the stream's life, or the replica's stop.
+        terminal event, the end of the stream's life or of the caller's key, or the replica's stop.
         """
         yield b"retry: 1000\n\n"
         born = said = time.monotonic()
         watcher.bell.set()
         while not self._stopping.is_set() and time.monotonic() - born < LIFETIME_S:
-            if await self._rings(watcher):
+            rings = await self._rings(watcher)
+            if not self._lives(watcher.caller):
+                return
+            if rings:
                 watcher.bell.clear()
                 for event in await self._read(watcher):
                     yield frame(event)

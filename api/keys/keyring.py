@@ -106,6 +106,14 @@ class Keyring:
             entry.allowance.spend(headers, now_s)
         return entry.caller
 
+    def lives(self, caller: Caller) -> bool:
+        """Whether the key of a caller who was let in still counts: for answers that take long. Touches memory only."""
+        if not self.required:
+            return True
+        entry = self._entries.get(caller.key.encode())
+        fresh = time.monotonic() - self._read_at <= self._config.stale_s
+        return fresh and entry is not None and entry.expires_ms > now_ms()
+
     async def ask(self, headers: Mapping[bytes, bytes], scope: str = ANY) -> Caller:
         """The same, after a look at the ledger where the key is not known yet or all is too old.
 

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from api import bodies, openapi
 from api.jobs import streams, views
+from api.keys.callers import Caller
 from api.ledger.rows import Job
 from api.state import CallerDep, State, StateDep
 from wire import errors, logs
@@ -98,16 +99,16 @@ async def watch_job(job_id: str, request: Request, state: StateDep, caller: Call
     job = await anyio.to_thread.run_sync(partial(state.ledger.jobs.find, _checked(job_id), owner=caller.sees))
     if job.ended and after >= job.events:
         return Response(status_code=204)  # tells an EventSource not to come back
-    return EventStream(_streams(request, state), job_id, after)
+    return EventStream(_streams(request, state), job_id, after, caller)
 
 
 class EventStream(StreamingResponse):
     """A stream that gives its place back however it ends."""
 
-    def __init__(self, owner: streams.EventStreams, job_id: str, after: int) -> None:
+    def __init__(self, owner: streams.EventStreams, job_id: str, after: int, caller: Caller) -> None:
         """Takes a place. Raises errors.Overloaded."""
         self._owner = owner
-        self._watcher = owner.open(job_id, after)
+        self._watcher = owner.open(job_id, after, caller)
         # Nginx passes each event on at once where it reads this header.
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
         super().__init__(owner.frames(self._watcher), media_type="text/event-stream", headers=headers)
@@ -124,7 +125,7 @@ def _streams(request: Request, state: State) -> streams.EventStreams:
     kept = request.app.state
     if not hasattr(kept, "event_streams"):
         kept.event_streams = streams.EventStreams(
-            state.ledger.jobs, state.settings.limits.event_streams, state.stopping
+            state.ledger.jobs, state.settings.limits.event_streams, state.stopping, state.keyring.lives
         )
     found: streams.EventStreams = kept.event_streams
     return found

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from api.jobs import accepting, streams
+from api.keys.callers import LOCAL
 from api.ledger import Ledger
 from api.ledger.rows import Job
 from api.state import State
@@ -138,8 +139,8 @@ async def test_event_stream_outlives_an_absent_ledger_and_long_histories(
     assert lease is not None
     for step in range(6):
         state.ledger.leases.progress(job.job_id, lease.epoch, fraction=step / 10, stage="fit", message=str(step))
-    all_streams = streams.EventStreams(state.ledger.jobs, 1, state.stopping)
-    watcher = all_streams.open(job.job_id, 0)
+    all_streams = streams.EventStreams(state.ledger.jobs, 1, state.stopping, state.keyring.lives)
+    watcher = all_streams.open(job.job_id, 0, LOCAL)
     frames = all_streams.frames(watcher)
     assert await anext(frames) == b"retry: 1000\n\n"
     for number in range(1, 8):

@@ -210,11 +210,13 @@ async def test_known_keys_work_for_a_while_without_the_ledger_and_unknown_ones_g
         await keyring.ask(unknown)
     with pytest.raises(errors.LedgerUnavailable):
         await keyring.refresh()
-    assert keyring.admit(known).owner == "ann"
+    caller = keyring.admit(known)
+    assert (caller.owner, keyring.lives(caller)) == ("ann", True)
     later = time.monotonic() + config.keys.stale_s + 1
     monkeypatch.setattr(module.time, "monotonic", lambda: later)
     with pytest.raises(errors.LedgerUnavailable):
         keyring.admit(known)
+    assert not keyring.lives(caller)
     monkeypatch.undo()
     await keyring.close()
 
