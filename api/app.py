@@ -14,7 +14,7 @@ import msgspec
 from fastapi import Depends, FastAPI
 from starlette.types import Receive, Scope, Send
 
-from api import lifespan, openapi, problems, protocols
+from api import bodies, lifespan, openapi, problems, protocols
 from api.edge import Edge
 from api.predict import route
 from api.predict.exchange import Predictions
@@ -57,6 +57,7 @@ class Gateway(FastAPI):
             protocols.form_of,
             protocols.respond,
         )
+        self.large_bodies = bodies.LargeBodies(settings.limits)
         self._predict = route.PredictRoute(self.predictions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

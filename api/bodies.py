@@ -7,10 +7,13 @@ names the place; the other way ``answer`` encodes one. Design 3 has the statuses
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
+import anyio
 import anyio.to_thread
 import msgspec
 from fastapi import Request
@@ -19,6 +22,7 @@ from starlette.responses import Response
 
 from api import nesting, refusals, shapes
 from wire import errors
+from wire.settings import Limits
 
 T = TypeVar("T")
 
@@ -28,19 +32,53 @@ _MAX_DEPTH = 32
 _SHORT = 64
 _INLINE_BYTES = 64 * 1024
 """Bodies up to this are decoded at once; larger ones in a thread, so that other requests go on."""
+_PLACES = 2
+"""Bodies of the largest size that a replica holds; what is made of one takes up to 30 times its size meanwhile."""
+_DECODERS = 2
+"""Threads for them: not the ledger's, so that neither waits for the other; few, because decoding has Python's lock."""
+ARRIVAL_S = 30.0
+"""Seconds in which a body must be here; Nginx, which collects it first, hands it on at once."""
 
 
-async def read_json(request: Request, kind: type[T], *, limit_bytes: int) -> T:
-    """The body of a request as ``kind``, a struct with ``forbid_unknown_fields``.
+class LargeBodies:
+    """What all large bodies share that are no predictions: their room in a replica, and threads that decode them."""
 
-    Raises refusals.UnsupportedMedia, refusals.LengthRequired, errors.TooLarge,
+    def __init__(self, limits: Limits) -> None:
+        """The room is ``_PLACES`` times the largest body, however many bodies share it."""
+        self.held_bytes = 0
+        self._room_bytes = _PLACES * max(limits.train_body_bytes, limits.other_body_bytes)
+        self._decoders = anyio.CapacityLimiter(_DECODERS)
+
+    @contextmanager
+    def held(self, size_bytes: int) -> Iterator[None]:
+        """Room for a body of up to so many bytes and for what is made of it. Raises errors.Overloaded."""
+        taken_bytes = size_bytes if size_bytes > _INLINE_BYTES else 0
+        if taken_bytes and self.held_bytes + taken_bytes > self._room_bytes:
+            raise errors.Overloaded("Too many large bodies are being read at the moment.")
+        self.held_bytes += taken_bytes
+        try:
+            yield
+        finally:
+            self.held_bytes -= taken_bytes
+
+    async def decode(self, raw: bytes, kind: type[T]) -> T:
+        """``decode`` where it keeps nobody else waiting."""
+        if len(raw) <= _INLINE_BYTES:
+            return decode(raw, kind)
+        return await anyio.to_thread.run_sync(decode, raw, kind, limiter=self._decoders)
+
+
+@asynccontextmanager
+async def read_json(request: Request, kind: type[T], *, limit_bytes: int) -> AsyncIterator[T]:
+    """The body of a request as ``kind``, a struct with ``forbid_unknown_fields``; a large one has room until the end.
+
+    Raises refusals.UnsupportedMedia, refusals.LengthRequired, errors.TooLarge, errors.Overloaded,
     errors.MalformedBody (not JSON) and errors.BadInput (wrong shape, with the place).
     """
     check_json_type(request.headers.get("content-type", ""), request.headers.get("content-encoding", ""))
-    raw = await read_body(request, limit_bytes=limit_bytes)
-    if len(raw) <= _INLINE_BYTES:
-        return decode(raw, kind)
-    return await anyio.to_thread.run_sync(decode, raw, kind)
+    large: LargeBodies = request.app.large_bodies
+    with large.held(check_length(request.headers, limit_bytes)):
+        yield await large.decode(await read_any(request, limit_bytes=limit_bytes), kind)
 
 
 def check_json_type(content_type: str, content_encoding: str) -> None:
@@ -53,33 +91,32 @@ def check_json_type(content_type: str, content_encoding: str) -> None:
         raise refusals.UnsupportedMedia("The body is compressed; send it as it is.")
 
 
-async def read_body(request: Request, *, limit_bytes: int) -> bytes:
-    """The bytes of a body. Raises errors.TooLarge, refusals.LengthRequired, errors.MalformedBody."""
-    check_length(request.headers, limit_bytes)
-    return await read_any(request, limit_bytes=limit_bytes)
-
-
 async def read_any(request: Request, *, limit_bytes: int) -> bytes:
-    """The same where there may be no body. Raises errors.TooLarge and errors.MalformedBody."""
+    """The bytes of a body, where there may be none. Raises errors.TooLarge and errors.MalformedBody."""
     pieces, size = [], 0
     try:
-        async for piece in request.stream():
-            size += len(piece)
-            if size > limit_bytes:
-                raise too_large(limit_bytes)
-            pieces.append(piece)
-    except ClientDisconnect as error:
-        raise errors.MalformedBody("The body ended too early.") from error
+        async with asyncio.timeout(ARRIVAL_S):
+            async for piece in request.stream():
+                size += len(piece)
+                if size > limit_bytes:
+                    raise too_large(limit_bytes)
+                pieces.append(piece)
+    except (ClientDisconnect, TimeoutError) as error:
+        raise errors.MalformedBody("The body ended too early or came too slowly.") from error
     return b"".join(pieces)
 
 
-def check_length(headers: Mapping[str, str], limit_bytes: int) -> None:
-    """Refuse by the declared length. Raises errors.TooLarge and refusals.LengthRequired."""
+def check_length(headers: Mapping[str, str], limit_bytes: int) -> int:
+    """How large the body may become, by the declared length. Raises errors.TooLarge and refusals.LengthRequired."""
     declared = headers.get("content-length", "")
     if not declared and "transfer-encoding" not in headers:
         raise refusals.LengthRequired()
-    if declared.isdecimal() and int(declared[:20]) > limit_bytes:
+    if not declared.isdecimal():
+        return limit_bytes
+    size_bytes = int(declared.lstrip("0")[:20] or 0)
+    if size_bytes > limit_bytes:
         raise too_large(limit_bytes)
+    return size_bytes
 
 
 def too_large(limit_bytes: int) -> errors.TooLarge:
@@ -93,16 +130,14 @@ def decode(raw: bytes, kind: type[T], *, max_depth: int = _MAX_DEPTH) -> T:
     Raises errors.MalformedBody and errors.BadInput.
     """
     check_text(raw, max_depth)
+    # First, so that what it builds, which may be as large as the value, is gone when the value is made.
+    check_strictly(raw)
     try:
-        value = msgspec.json.decode(raw, type=kind)
+        return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        check_strictly(raw)
         raise shapes.explain(error, kind) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        check_strictly(raw)
         raise errors.MalformedBody("The body is not JSON.") from None
-    check_strictly(raw)
-    return value
 
 
 def check_text(raw: bytes, max_depth: int = _MAX_DEPTH) -> None:

@@ -66,9 +66,10 @@ Format = Literal["csv", "parquet"]
 async def predict_dataset(request: Request, state: StateDep, caller: CallerDep) -> Response:
     """202 once the broker keeps the job's message; the output is at the job's link `output` when it has succeeded."""
     key = idempotency_key(request)
-    body = await bodies.read_json(request, orders.BatchBody, limit_bytes=state.settings.limits.other_body_bytes)
-    known = await accepting.repeated(state, caller.owner, key, orders.digest(body))
-    job = await accepting.accept(state, known or await _new_job(request, state, caller, body, key))
+    limit_bytes = state.settings.limits.other_body_bytes
+    async with bodies.read_json(request, orders.BatchBody, limit_bytes=limit_bytes) as body:
+        known = await accepting.repeated(state, caller.owner, key, orders.digest(body))
+        job = await accepting.accept(state, known or await _new_job(request, state, caller, body, key))
     await state.trail.record(caller, "batch.accepted", f"{job.job_id} {job.model}")
     links = views.links(job.job_id, job.kind)
     return bodies.answer(views.Accepted(job.job_id, views.shown(job), links), 202, {"location": links.itself})

@@ -101,10 +101,10 @@ class AuditPage(msgspec.Struct, frozen=True):
 )
 async def create_key(request: Request, state: StateDep, caller: CallerDep) -> Response:
     """The key is in this answer only. An owner may have two live keys: the old one and its successor."""
-    body = await bodies.read_json(request, KeyBody, limit_bytes=state.settings.limits.other_body_bytes)
     config = state.settings.keys
-    rate_per_s = config.rate_per_s if body.rate_per_s is msgspec.UNSET else body.rate_per_s
-    wanted = making.Wanted(body.owner, frozenset(body.scopes), body.days or config.days, rate_per_s)
+    async with bodies.read_json(request, KeyBody, limit_bytes=state.settings.limits.other_body_bytes) as body:
+        rate_per_s = config.rate_per_s if body.rate_per_s is msgspec.UNSET else body.rate_per_s
+        wanted = making.Wanted(body.owner, frozenset(body.scopes), body.days or config.days, rate_per_s)
     key, text = await anyio.to_thread.run_sync(making.create, state.ledger, wanted, caller)
     await _know(state)
     return bodies.answer({**msgspec.to_builtins(_view(key)), "key": text}, 201)

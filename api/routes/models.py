@@ -162,10 +162,10 @@ async def get_file(model: str, version: str, file: str, state: StateDep, request
 async def put_alias(model: str, alias: str, state: StateDep, caller: CallerDep, request: Request) -> Response:
     """Make an alias name a version; once this is answered, no prediction is served by the older one."""
     names.name(model, "model"), names.name(alias, "alias")
-    wanted = await bodies.read_json(request, AliasChange, limit_bytes=state.settings.limits.other_body_bytes)
-    message = messages.SetAlias(
-        model=model, alias=alias, version=wanted.version, expected=wanted.expected, by=caller.owner
-    )
+    async with bodies.read_json(request, AliasChange, limit_bytes=state.settings.limits.other_body_bytes) as wanted:
+        message = messages.SetAlias(
+            model=model, alias=alias, version=wanted.version, expected=wanted.expected, by=caller.owner
+        )
     moved = await change(state, message, messages.AliasState, request)
     await state.trail.record(caller, "alias.moved", f"{model}/{alias} to {moved.version}")
     return _alias(moved)

@@ -62,11 +62,7 @@ KEY_HEADER = {
 )
 async def train(request: Request, state: StateDep, caller: CallerDep) -> Response:
     """202 once the broker keeps the job's message: from then on the job is not lost."""
-    key = idempotency_key(request)
-    body = await bodies.read_json(request, training.TrainBody, limit_bytes=state.settings.limits.train_body_bytes)
-    training.check(body)
-    known = await accepting.repeated(state, caller.owner, key, training.digest(body))
-    job = await accepting.accept(state, known or await _new_job(state, caller, body, key))
+    job = await accepting.accept(state, await _wanted(request, state, caller))
     await state.trail.record(caller, "train.accepted", f"{job.job_id} {job.model}")
     links = views.links(job.job_id)
     answer = views.Accepted(job.job_id, views.shown(job), links)
@@ -83,6 +79,16 @@ def idempotency_key(request: Request) -> str | None:
             errors=[errors.FieldError("Idempotency-Key", "must be 1 to 255 visible ASCII characters")],
         )
     return key
+
+
+async def _wanted(request: Request, state: State, caller: Caller) -> rows.NewJob:
+    """What the body asks for; of the rows in it nothing is held when this ends."""
+    key = idempotency_key(request)
+    limit_bytes = state.settings.limits.train_body_bytes
+    async with bodies.read_json(request, training.TrainBody, limit_bytes=limit_bytes) as body:
+        training.check(body)
+        known = await accepting.repeated(state, caller.owner, key, training.digest(body))
+        return known or await _new_job(state, caller, body, key)
 
 
 async def _new_job(state: State, caller: Caller, body: training.TrainBody, key: str | None) -> rows.NewJob:

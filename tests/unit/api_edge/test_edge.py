@@ -35,7 +35,8 @@ def app() -> Gateway:
     @app.post("/echo")
     async def echo(request: Request) -> Response:
         limit = int(request.query_params["limit"])
-        return bodies.answer(await bodies.read_json(request, dict[str, str], limit_bytes=limit))
+        async with bodies.read_json(request, dict[str, str], limit_bytes=limit) as body:
+            return bodies.answer(body)
 
     @app.get("/numbers")
     async def numbers(number: int) -> int:

@@ -82,12 +82,14 @@ def reading(monkeypatch: pytest.MonkeyPatch) -> Iterator[Reading]:
 
 
 class Replica:
-    """A replica on a broker in memory, with one predictor; keywords are settings of the prediction path."""
+    """A replica on a broker in memory, with one predictor; other keywords are settings of the prediction path."""
 
-    def __init__(self, folder: Path, *, keys: Any = "off", **predict: Any) -> None:
+    def __init__(self, folder: Path, *, keys: Any = "off", limits: Any = None, **predict: Any) -> None:
         self._config = settings.Settings(
             api=settings.Api(keys=keys),
             ledger=settings.Ledger(url=f"sqlite:///{folder}/ledger.sqlite3"),
+            limits=limits or settings.Limits(),
+            paths=settings.Paths(datasets=folder / "datasets"),
             predict=settings.Predict(**({"deadline_ms": 30_000} | predict)),
         )
         self._broker = MemoryBroker()
