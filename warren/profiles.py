@@ -56,15 +56,13 @@ def target(
     given = os.environ if environment is None else environment
     named = profile or ("" if url else given.get("WARREN_PROFILE", ""))
     env_url, env_key = ("", "") if profile else (given.get("WARREN_URL", ""), given.get("WARREN_API_KEY", ""))
-    if url and env_url and not _same(url, env_url):
-        env_key = ""
     address = url or ("" if named else env_url)
+    found = _find(location(given), named) if named or not address else Profile(address)
+    address = address or found.url
+    if env_url and not _same(address, env_url):
+        env_key = ""
     key = api_key if api_key is not None else env_key
-    if not address or named:
-        found = _find(location(given), named)
-        key = key or (found.api_key if not address or _same(address, found.url) else "")
-        address = address or found.url
-    return Target(address, key)
+    return Target(address, key or (found.api_key if _same(address, found.url) else ""))
 
 
 def _same(one: str, other: str) -> bool:

@@ -48,6 +48,10 @@ def test_a_key_goes_only_where_it_belongs(home: dict[str, str]) -> None:
     assert profiles.target("http://elsewhere", environment=environment).api_key == ""
     assert profiles.target("http://env/", environment=environment).api_key == OTHER
     assert profiles.target("http://elsewhere", OTHER, environment=environment).api_key == OTHER
+    named = {**environment, "WARREN_PROFILE": "here"}
+    assert profiles.target(environment=named) == Target("http://127.0.0.1:8090")
+    assert profiles.target(environment={**named, "WARREN_PROFILE": "work"}) == Target("https://work.example", KEY)
+    assert profiles.target(environment={**named, "WARREN_URL": "http://127.0.0.1:8090/"}).api_key == OTHER
 
 
 def test_a_file_with_a_key_that_others_may_read_is_refused(home: dict[str, str]) -> None:
