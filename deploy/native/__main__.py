@@ -10,6 +10,9 @@ from deploy.native import commands
 from deploy.native.broker import BrokerError
 from deploy.native.layout import DeploymentError, Layout
 
+UMASK = 0o026
+"""Others read no file and list no folder; they may pass through one, as the broker's own user does on its way home."""
+
 COMMANDS = ("up", "down", "status", "logs", "rabbitmqctl", "dead-letters", "key")
 """What can be asked for."""
 
@@ -24,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
         help="logs: one process, such as trainer; rabbitmqctl, dead-letters, key: their arguments",
     )
     given = parser.parse_args(arguments)
+    # What the caller takes away stays away.
+    os.umask(UMASK | os.umask(UMASK))
     try:
         return _run(given.command, given.rest)
     except (DeploymentError, BrokerError) as error:

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from deploy import secret_files
+
 TEMPLATE = Path(__file__).parents[2] / "rabbitmq" / "rabbitmq.conf"
 """The broker's configuration with ``${host}`` and ``${port}`` left open."""
 
@@ -116,7 +118,7 @@ class Node:
         (self.home / "log").mkdir(exist_ok=True)
         lines = [Template(TEMPLATE.read_text()).substitute(host=HOST, port=self.ports.amqp), *self._extra_config]
         if self._definitions is not None:
-            shutil.copyfile(self._definitions, self.home / "definitions.json")
+            secret_files.write(self.home / "definitions.json", self._definitions.read_text())
             lines.append(f"load_definitions = {self.home}/definitions.json")
         (self.home / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         (self.home / "advanced.config").write_text("[].\n")
@@ -125,10 +127,7 @@ class Node:
         (self.home / "enabled_plugins").write_text(f"[{','.join(self._plugins)}].\n")
         cookie = self.home / ".erlang.cookie"
         if not cookie.exists():
-            cookie.write_text(secrets.token_hex(24))
-        for secret in (cookie, self.home / "definitions.json"):
-            if secret.exists():
-                secret.chmod(0o400 if secret == cookie else 0o600)
+            secret_files.write(cookie, secrets.token_hex(24), 0o400)
         self._hand_over()
 
     def environment(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from deploy import secret_files
 from deploy.native import credentials, nginx, ports, readiness, strays, supervisor_config, tls
 from deploy.native.layout import DeploymentError, Layout
 from deploy.native.ports import PortBlock
@@ -194,8 +195,7 @@ def _write(layout: Layout, block: PortBlock, environment: Mapping[str, str]) -> 
     node(layout, block).prepare()
     nginx.write(layout)
     wanted = programs(layout, block, tuning(environment))
-    layout.supervisor_config.write_text(supervisor_config.render(layout, wanted))
-    layout.supervisor_config.chmod(0o600)
+    secret_files.write(layout.supervisor_config, supervisor_config.render(layout, wanted))
     return wanted
 
 

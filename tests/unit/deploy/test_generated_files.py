@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.native import credentials, nginx, programs, supervisor_config
+from deploy.native.broker import Node, Ports
 from deploy.native.layout import DeploymentError, Layout
 from deploy.native.ports import PortBlock
 from model_store import signing
@@ -37,6 +38,20 @@ def test_secrets_are_made_once_and_private(layout: Layout) -> None:
     signing.Verifier(layout.secrets / "signing.pub").check(
         b"x", signing.Signer(layout.secrets / "signing.key").sign(b"x")
     )
+
+
+def test_the_brokers_secrets_are_never_readable_by_others(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So that only the mode with which a file is made counts.
+    monkeypatch.setattr(Path, "chmod", lambda *_: None)
+    node = Node(tmp_path / "node", Ports(1, 2, 3), definitions=layout.definitions)
+    node.prepare()
+    cookie = (node.home / ".erlang.cookie").read_text()
+    node.prepare()
+    assert (node.home / ".erlang.cookie").read_text() == cookie
+    modes = {name: (node.home / name).stat().st_mode & 0o777 for name in (".erlang.cookie", "definitions.json")}
+    assert modes == {".erlang.cookie": 0o400, "definitions.json": 0o600}
 
 
 def test_definitions_follow_the_topology_and_hold_no_password(layout: Layout) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from deploy.native import commands, nginx, programs
-from deploy.native.layout import DeploymentError, Layout
+from deploy.native.layout import CHECKOUT, DeploymentError, Layout
 from deploy.native.ports import PortBlock
 
 BLOCK = PortBlock(20_400)
@@ -70,3 +72,15 @@ def test_a_key_is_made_before_the_first_start(tmp_path: Path) -> None:
     assert made.stdout.startswith("wk_")
     command, environment = commands.key(layout, {}, [])
     assert command[-1] == "list"
+
+
+def test_what_a_key_leaves_before_the_first_start_is_for_its_owner(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    subprocess.run(
+        [sys.executable, "-m", "deploy.native", "key", "create", "--owner", "boss", "--scope", "admin"],
+        env={**os.environ, "WARREN_HOME": str(home)}, cwd=CHECKOUT, umask=0o022, check=True, capture_output=True,
+        timeout=60,
+    )  # fmt: skip
+    made = {path: path.stat().st_mode & 0o777 for path in (home, *home.rglob("*"))}
+    assert made[home / "ledger" / "ledger.sqlite3"] == 0o640
+    assert not [path for path, mode in made.items() if mode & 0o006]
