@@ -1,5 +1,6 @@
 """The broker of the Compose stack: rights by the topology table, and nothing that RabbitMQ is about to drop."""
 
+import errno
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -177,6 +178,24 @@ def test_the_management_interface_is_not_there(compose: Compose) -> None:
     [container] = compose.containers("rabbitmq")
     asked = compose.inside(container, "sh", "-c", "curl -s -m 2 http://127.0.0.1:15672/ >/dev/null; echo $?")
     assert asked.strip() == "7", "connection refused"
+
+
+def test_its_network_reaches_amqp_and_nothing_of_erlangs(compose: Compose) -> None:
+    [container] = compose.containers("rabbitmq")
+    erlangs = ("4369", "25672")
+    for port in erlangs:
+        # They are there: rabbitmqctl needs them.
+        compose.inside(container, "bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{port}")
+    probe = (
+        "import socket, sys; one = socket.socket(); one.settimeout(5); "
+        "print(one.connect_ex((sys.argv[1], int(sys.argv[2]))))"
+    )
+    other = compose.containers("predictor")[0]
+    found = {
+        port: int(compose.inside(other, "python", "-S", "-I", "-c", probe, "rabbitmq", port))
+        for port in ("5672", *erlangs)
+    }
+    assert found == {"5672": 0, "4369": errno.ECONNREFUSED, "25672": errno.ECONNREFUSED}
 
 
 def test_queues_are_durable_but_those_of_one_connection(compose: Compose) -> None:
