@@ -119,6 +119,20 @@ def check_length(headers: Mapping[str, str], limit_bytes: int) -> int:
     return size_bytes
 
 
+def declared_bytes(headers: Mapping[bytes, bytes], limit_bytes: int) -> int:
+    """How large the body may become. Raises refusals.LengthRequired, errors.MalformedBody and errors.TooLarge."""
+    length = headers.get(b"content-length")
+    if length is None:
+        if b"transfer-encoding" not in headers:
+            raise refusals.LengthRequired()
+        return limit_bytes
+    if not length.isdigit() or len(length) > 20:
+        raise errors.MalformedBody("The Content-Length is not a number.")
+    if int(length) > limit_bytes:
+        raise too_large(limit_bytes)
+    return int(length)
+
+
 def too_large(limit_bytes: int) -> errors.TooLarge:
     """The error for a body over its limit."""
     return errors.TooLarge(f"The body is larger than {limit_bytes} bytes.")

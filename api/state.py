@@ -64,11 +64,13 @@ async def current_caller(request: Request) -> Caller:
 
     Raises errors.Unauthenticated, errors.Forbidden, refusals.RateLimited and errors.LedgerUnavailable.
     """
-    if request.app.settings.api.keys == "off":
-        return LOCAL
+    keyless = request.app.predictions.keyless
     needed = policy_of(request.method, request.scope["route"].path)
     if needed == "open":
-        return NOBODY
+        return NOBODY if keyless is None else LOCAL
+    if keyless is not None:
+        keyless.check(dict(request.scope["headers"]))
+        return LOCAL
     state = await current_state(request)
     return await state.keyring.ask(dict(request.scope["headers"]), ANY if needed == "any" else needed)
 

@@ -72,6 +72,8 @@ class Api(Section):
     keys: Literal["off", "required"] = "off"
     """``required``: every call but the documentation and the health of a replica needs an API key. ``off`` only
     where nobody else can call: with it, an address that is not loopback stops the process at its start."""
+    hosts: str = ""
+    """Names, with commas, that callers without keys may use besides ``localhost`` (docs/security.md)."""
     replica: str = "api"
     """This replica's name in logs and metrics."""
     keep_alive_s: int = Field(75, ge=1)

@@ -39,7 +39,8 @@ def guarded(
         return {**described, "security": []}
     merged = dict(described["responses"])
     for status, answer in answers.items():
-        if status == 403 and policy == "any":
+        # Without keys it is also for pages of other sites.
+        if status == 403 and policy == "any" and required:
             continue
         there = merged.get(str(status))
         merged[str(status)] = answer if there is None else {**there, "description": _joined(there, answer)}

@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 
 from api import bodies, headers, metrics, problems, refusals
+from api.keys.keyless import Keyless
 from api.keys.keyring import Keyring, UnknownKey
 from api.predict import envelope
 from api.predict.batches import Answer, Outcome, Pending
@@ -51,7 +52,7 @@ class Predictions:
         """
         self.form_of = form_of
         self.respond = respond
-        self.keys_required = settings.api.keys == "required"
+        self.keyless = Keyless(settings.api.hosts) if settings.api.keys == "off" else None
         self.keyring = keyring
         self.body_bytes = settings.limits.predict_body_bytes
         self.rows = settings.limits.predict_rows
@@ -111,12 +112,14 @@ class Exchange(Pending):
         """
         found = self._found
         try:
-            if self._shared.keys_required:
+            if self._shared.keyless is None:
                 self._admit(found)
+            else:
+                self._shared.keyless.check(found)
             _check_request(method, query_bytes, found, count)
             self.form.check(found)
             self._deadline_s = self.form.timeout_s(found, self._shared.limits)
-            declared = _declared_bytes(found, self._shared.body_bytes)
+            declared = bodies.declared_bytes(found, self._shared.body_bytes)
             # Who may have no key at all gets half of the room, so that the others always find some.
             room_bytes = self._shared.limits.waiting_bytes // (2 if self._unknown else 1)
             if self._shared.receiving_bytes + declared > room_bytes:
@@ -284,17 +287,3 @@ def _check_request(method: bytes, query_bytes: int, found: RawHeaders, count: in
     size_bytes = sum(map(len, found)) + sum(map(len, found.values()))
     if count > _MAX_HEADERS or size_bytes > headers.MAX_BYTES:
         raise refusals.HeadersTooLarge
-
-
-def _declared_bytes(found: RawHeaders, limit: int) -> int:
-    """How large the body may become. Raises refusals.LengthRequired and errors.TooLarge."""
-    length = found.get(b"content-length")
-    if length is None:
-        if b"transfer-encoding" not in found:
-            raise refusals.LengthRequired
-        return limit
-    if not length.isdigit() or len(length) > 20:
-        raise errors.MalformedBody("The Content-Length is not a number.")
-    if int(length) > limit:
-        raise bodies.too_large(limit)
-    return int(length)

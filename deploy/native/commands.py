@@ -134,6 +134,16 @@ def _keys(environment: Mapping[str, str]) -> str:
     return environment.get("WARREN_API__KEYS", settings.Api().keys)
 
 
+def _own_name(layout: Layout, environment: Mapping[str, str]) -> dict[str, str]:
+    """The certificate's name among those that replicas without keys answer to: the welcome shows it."""
+    if layout.tls.certificate_file is None or _keys(environment) == "required":
+        return {}
+    name, _ = tls.name_and_standing(layout.tls.certificate_file)
+    if not name or exposure.is_loopback(name):
+        return {}
+    return {"WARREN_API__HOSTS": ",".join(filter(None, (environment.get("WARREN_API__HOSTS"), name)))}
+
+
 def _refuse_open_door(layout: Layout, environment: Mapping[str, str]) -> None:
     """Raises DeploymentError where other machines could call without a key, or guess a password."""
     if exposure.is_loopback(layout.listen):
@@ -194,7 +204,7 @@ def _write(layout: Layout, block: PortBlock, environment: Mapping[str, str]) -> 
     credentials.ensure(layout)
     node(layout, block).prepare()
     nginx.write(layout)
-    wanted = programs(layout, block, tuning(environment))
+    wanted = programs(layout, block, tuning(environment) | _own_name(layout, environment))
     secret_files.write(layout.supervisor_config, supervisor_config.render(layout, wanted))
     return wanted
 

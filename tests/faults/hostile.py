@@ -114,8 +114,8 @@ def is_sent_to(method: str, template: str) -> bool:
 
 
 _BODY = b'{"model":"oracle","instances":[[1]]}'
-_NEXT = b"GET /readyz HTTP/1.1\r\nHost: s\r\n\r\n"
-_HEAD = b"POST /predict HTTP/1.1\r\nHost: s\r\nContent-Type: application/json\r\n"
+_NEXT = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+_HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 _LENGTH = b"Content-Length: %d\r\n" % len(_BODY)
 _CHUNKED = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -133,12 +133,12 @@ SMUGGLING: dict[str, bytes] = {
     "a space before the colon": _HEAD + b"Content-Length : 5\r\n\r\n" + _BODY,
     "no host": b"GET /jobs/x HTTP/1.1\r\n\r\n",
     "two hosts": b"GET /jobs/x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-    "a zero in a header": b"GET /jobs/x HTTP/1.1\r\nHost: s\r\nX-A: a\0b\r\n\r\n",
-    "a zero in the path": b"GET /jobs/\0 HTTP/1.1\r\nHost: s\r\n\r\n",
-    "an unknown version": b"GET /jobs/x HTTP/1.7x\r\nHost: s\r\n\r\n",
+    "a zero in a header": b"GET /jobs/x HTTP/1.1\r\nHost: localhost\r\nX-A: a\0b\r\n\r\n",
+    "a zero in the path": b"GET /jobs/\0 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "an unknown version": b"GET /jobs/x HTTP/1.7x\r\nHost: localhost\r\n\r\n",
     "a folded encoding": _HEAD + _LENGTH + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n" + _NEXT,
     "a folded length": _HEAD + b"Content-Length:\r\n 5\r\n\r\n" + _BODY,
-    "a first header that is folded": b"GET /jobs/x HTTP/1.1\r\n Host: s\r\nHost: s\r\n\r\n",
+    "a first header that is folded": b"GET /jobs/x HTTP/1.1\r\n Host: localhost\r\nHost: localhost\r\n\r\n",
     "a line feed in a header": _HEAD + _LENGTH + b"X-A: a\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + _NEXT,
     "a return in a header": _HEAD + _LENGTH + b"X-A: a\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + _NEXT,
     "line feeds alone, and a request as the body": (_HEAD + b"Content-Length: %d\r\n\r\n" % len(_NEXT)).replace(
@@ -151,7 +151,7 @@ SMUGGLING: dict[str, bytes] = {
     + b"2;\nxx\r\n%x\r\n0\r\n\r\n" % (len(_NEXT) + 5)
     + _NEXT
     + b"\r\n0\r\n\r\n",
-    "CONNECT": b"CONNECT 127.0.0.1:80 HTTP/1.1\r\nHost: s\r\n\r\n",
-    "TRACE": b"TRACE / HTTP/1.1\r\nHost: s\r\n\r\n",
+    "CONNECT": b"CONNECT 127.0.0.1:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "TRACE": b"TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 """Requests that a proxy and a server could read in two ways, or not at all; each must be refused, once."""

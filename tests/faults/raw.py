@@ -20,7 +20,7 @@ def request(method: str, target: str, body: bytes, *headers: str, kind: str = "a
     named = any(header.startswith("X-Request-ID:") for header in headers)
     own = () if named else (f"X-Request-ID: raw-{next(_ids)}",)
     given = (f"Content-Type: {kind}", *own, f"Content-Length: {len(body)}", *headers)
-    lines = (f"{method} {target} HTTP/1.1", "Host: stack", *given)
+    lines = (f"{method} {target} HTTP/1.1", "Host: localhost", *given)
     return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
 
 

@@ -245,7 +245,7 @@ class _Connection(asyncio.Protocol):
 
 def _head(request_id: str, close: bool) -> bytes:
     return (
-        b"POST /predict HTTP/1.1\r\nHost: stack\r\nContent-Type: application/json\r\nX-Request-ID: "
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-Request-ID: "
         + request_id.encode()
         + (b"\r\nConnection: close\r\n" if close else b"\r\n")
     )

@@ -20,7 +20,7 @@ _CUT_OFF_S = 15
 
 
 def main(url: str, count: int) -> None:
-    headers = [_begun(url, b"POST /predict HTTP/1.1\r\nHost: s\r\nX-A: ") for _ in range(count)]
+    headers = [_begun(url, b"POST /predict HTTP/1.1\r\nHost: localhost\r\nX-A: ") for _ in range(count)]
     bodies = [_begun(url, request("POST", "/predict", b"x" * 9_000)[:-8_990]) for _ in range(count // 2)]
     readers = [_begun(url, request("GET", "/openapi.json", b"")) for _ in range(count // 5)]
     began = time.monotonic()

@@ -44,7 +44,7 @@ from wire.settings import Settings
 
 async def ask():
     transport = httpx.ASGITransport(create_app(Settings()))
-    async with httpx.AsyncClient(transport=transport, base_url="http://replica") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         for method, path in (("GET", "/livez"), ("GET", "/openapi.json"), ("GET", "/nothing"), ("POST", "/predict")):
             assert (await client.request(method, path, content=b"\\x80\\x04.")).status_code in (200, 404, 415)
 

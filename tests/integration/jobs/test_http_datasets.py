@@ -105,7 +105,7 @@ def test_upload_that_breaks_off_leaves_nothing(replicas: list[Replica], config: 
     url = httpx.URL(replicas[0].url)
     with socket.create_connection((url.host, url.port or 0)) as connection:
         connection.sendall(
-            b"POST /datasets HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 9000000\r\n\r\n"
+            b"POST /datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 9000000\r\n\r\n"
         )
         connection.sendall(b"a,b\n" * 1_000_000)
         wait_until(lambda: data_files(config) > before, "the draft is being written")

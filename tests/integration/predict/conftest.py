@@ -96,7 +96,7 @@ def open_replica(broker: settings.Broker, tmp_path: Path) -> OpenReplica:
         async with app.router.lifespan_context(app):
             assert await app.state.gateway.rpc.wait_connected(15)
             transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://replica", timeout=60) as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
                 yield Replica(app, client)
 
     return opened

@@ -21,7 +21,7 @@ from tests.integration.predict.scripted import ScriptedPredictor
 
 def request(number: int, *lines: str, body: bytes | None = None, method: str = "POST", version: str = "1.1") -> bytes:
     body = b'{"model":"m","instances":[[%d]]}' % number if body is None else body
-    head = [f"{method} /predict HTTP/{version}", "Host: replica", "Content-Type: application/json", *lines]
+    head = [f"{method} /predict HTTP/{version}", "Host: localhost", "Content-Type: application/json", *lines]
     if not any(line.lower().startswith(("content-length", "transfer-encoding")) for line in lines):
         head.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*head, "", ""]).encode() + body

@@ -28,7 +28,7 @@ def infer(*numbers: int, **more: Any) -> dict[str, Any]:
 def raw(path: str, body: dict[str, Any], *lines: str) -> bytes:
     """A request as tritonclient sends it: without a content type."""
     content = json.dumps(body).encode()
-    head = [f"POST {path} HTTP/1.1", "Host: replica", *lines, f"Content-Length: {len(content)}", "", ""]
+    head = [f"POST {path} HTTP/1.1", "Host: localhost", *lines, f"Content-Length: {len(content)}", "", ""]
     return "\r\n".join(head).encode() + content
 
 

@@ -24,6 +24,8 @@ from tests.rabbit import wait_until
 from wire import messages, settings, topology
 from wire.server import RpcServer
 
+HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-Request-Timeout-Ms: 30000\r\n"
+
 
 def free_port() -> int:
     with socket.socket() as taken:
@@ -173,8 +175,7 @@ def test_a_client_that_hangs_up_is_noticed(served: Served, broker: settings.Brok
     served.wait_for_predictors()
     body = b'{"model":"m","instances":[[1]]}'
     with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
-        head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Request-Timeout-Ms: 30000\r\n"
-        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         assert predictor.seen.wait(15)
     wait_until(lambda: "warren_predict_abandoned_total 1.0" in probe.get("/metrics").text, "the client is missed")
     predictor.stop()
@@ -188,8 +189,7 @@ def test_pipelined_requests_whose_client_hangs_up_disturb_nobody(served: Served,
     predictor.start()
     served.wait_for_predictors()
     body = b'{"model":"m","instances":[[1]]}'
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Request-Timeout-Ms: 30000\r\n"
-    request = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    request = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
     with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
         connection.sendall(request * 2)
         assert predictor.seen.wait(15)

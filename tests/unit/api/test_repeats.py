@@ -40,7 +40,7 @@ async def state(tmp_path: Path) -> AsyncIterator[State]:
 async def client(state: State) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(state.settings)
     app.state.gateway = state
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://replica") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         yield client
 
 

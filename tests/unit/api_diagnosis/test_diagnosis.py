@@ -87,7 +87,7 @@ def examined(process: str = "host-1", **changed: Any) -> messages.Examined:
 
 
 async def ask(app: Gateway, **headers: str) -> dict[str, Any]:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://replica") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         answer = await client.get("/diagnosis", headers=headers)
     assert answer.status_code == 200, answer.text
     told: dict[str, Any] = answer.json()

@@ -95,7 +95,7 @@ def open_replica(memory: MemoryBroker) -> OpenReplica:
         await coalescer.start()
         app = create_app(config)
         app.state.gateway = SimpleNamespace(coalescer=coalescer)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://replica") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             yield Replica(client, coalescer)
         await coalescer.close()
         await rpc.close()

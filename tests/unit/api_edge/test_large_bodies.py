@@ -105,7 +105,7 @@ class Replica:
         self.app.state.gateway = State(self._config, self._rpc, Ledger(self._config.ledger), self._coalescer)
         assert await self._rpc.wait_connected(5)
         await self._coalescer.start()
-        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://replica")
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://localhost")
         return self
 
     async def __aexit__(self, *_error: object) -> None:

@@ -103,7 +103,7 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     await rpc.start()
     app.state.gateway = state = State(config, rpc, ledger, None)  # type: ignore[arg-type]
     state.migrated.set()
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://replica") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         yield client
     await state.trail.close()
     await rpc.close()

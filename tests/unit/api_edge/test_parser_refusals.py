@@ -126,10 +126,17 @@ async def test_without_a_path_it_is_a_problem(door: Path, garbage: bytes) -> Non
     assert is_problem(await sent(door, garbage))
 
 
+async def test_a_page_is_refused_on_the_connection_itself_too(door: Path) -> None:
+    for lines in ("Host: evil.example", "Host: localhost\r\nOrigin: null", "Host: [::1]\r\nSec-Fetch-Site: cross-site"):
+        head = f"POST /predict HTTP/1.1\r\n{lines}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        told = await sent(door, head.encode())
+        assert (told.status, json.loads(told.body)["code"]) == (403, "forbidden")
+
+
 async def test_the_path_of_the_request_before_is_forgotten(door: Path) -> None:
     reader, writer = await asyncio.open_unix_connection(door)
     async with asyncio.timeout(10):
-        writer.write(b"GET /v2/health/live HTTP/1.1\r\nHost: replica\r\n\r\n")
+        writer.write(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 ")
         writer.write(b"\0\r\n\r\n")

@@ -76,7 +76,7 @@ def serve(memory: MemoryBroker) -> Iterator[Callable[[float], RpcServer]]:
 
 
 async def ask(app: Gateway, method: str, path: str, **options: object) -> httpx.Response:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://replica", timeout=30) as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=30) as client:
         return await client.request(method, path, **options)  # type: ignore[arg-type]
 
 

@@ -75,7 +75,7 @@ async def app(config: settings.Settings, ledger: Ledger) -> AsyncIterator[Gatewa
 
 @pytest.fixture
 async def client(app: Gateway) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://replica") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         yield client
 
 

@@ -62,6 +62,19 @@ def test_no_other_process_is_told_or_restarted(tmp_path: Path) -> None:
     }
 
 
+def test_replicas_without_keys_answer_to_the_name_that_the_welcome_shows(tmp_path: Path) -> None:
+    layout = a_layout(tmp_path, *certificates.make(tmp_path, "warren.lan"))
+    assert "https://warren.lan:8522" in commands._welcome(layout, "off")
+    assert commands._own_name(layout, {}) == {"WARREN_API__HOSTS": "warren.lan"}
+    assert commands._own_name(layout, {"WARREN_API__HOSTS": "other.lan"}) == {
+        "WARREN_API__HOSTS": "other.lan,warren.lan"
+    }
+    assert commands._own_name(layout, {"WARREN_API__KEYS": "required"}) == {}
+    for names in ((), ("localhost",)):
+        assert commands._own_name(a_layout(tmp_path, *certificates.make(tmp_path, *names)), {}) == {}
+    assert commands._own_name(a_layout(tmp_path, "", ""), {"WARREN_API__HOSTS": "other.lan"}) == {}
+
+
 @pytest.mark.parametrize(("given", "missing"), [(CERTIFICATE, KEY), (KEY, CERTIFICATE)])
 def test_one_file_without_the_other_is_refused(given: str, missing: str) -> None:
     with pytest.raises(DeploymentError, match=f"set {missing} as well, or neither for plain HTTP"):
