@@ -14,6 +14,8 @@ import msgspec
 from api.datasets.files import DatasetFolder
 from api.datasets.formats import UNREADABLE
 from api.datasets.receiving import Draft, Received
+from api.keys.callers import Caller
+from api.keys.making import deed
 from api.ledger import rows
 from api.ledger.database import now_ms
 from api.state import State
@@ -29,7 +31,7 @@ def folder_of(state: State) -> DatasetFolder:
     return DatasetFolder(state.settings.paths.datasets)
 
 
-def place(state: State, received: Received, kind: rows.Kind, owner: str) -> rows.Dataset:
+def place(state: State, received: Received, kind: rows.Kind, caller: Caller) -> rows.Dataset:
     """Put a received file in place with its row; the draft is gone afterwards. Blocks.
 
     Raises errors.Conflict, errors.LedgerUnavailable.
@@ -47,19 +49,20 @@ def place(state: State, received: Received, kind: rows.Kind, owner: str) -> rows
     )
     try:
         put = partial(folder.put, received.draft, dataset_id, kind)
-        stored = state.ledger.datasets.place(new, owner=owner, put=put)
+        told = deed(caller, "dataset.stored", dataset_id)
+        stored = state.ledger.datasets.place(new, owner=caller.owner, put=put, deed=told)
     finally:
         received.draft.unlink(missing_ok=True)
     logs.log("dataset.stored", dataset_id=dataset_id, size_bytes=received.size_bytes, kind=kind)
     return stored
 
 
-def store_rows(state: State, lines: bytes, owner: str) -> rows.Dataset:
+def store_rows(state: State, lines: bytes, caller: Caller) -> rows.Dataset:
     """Store rows of a training request as a dataset of JSON lines. Blocks; raises as ``place``
     and errors.StorageFull.
     """
     try:
-        return state.ledger.datasets.find(hashlib.sha256(lines).hexdigest()[:ID_CHARS], owner=owner)
+        return state.ledger.datasets.find(hashlib.sha256(lines).hexdigest()[:ID_CHARS], owner=caller.owner)
     except errors.DatasetNotFound:
         draft = Draft(folder_of(state).draft())
     try:
@@ -68,10 +71,10 @@ def store_rows(state: State, lines: bytes, owner: str) -> rows.Dataset:
     except BaseException:
         draft.drop()
         raise
-    return place(state, received, "jsonl", owner)
+    return place(state, received, "jsonl", caller)
 
 
-async def describe(state: State, dataset: rows.Dataset, owner: str) -> rows.Dataset:
+async def describe(state: State, dataset: rows.Dataset, caller: Caller) -> rows.Dataset:
     """The dataset with its description, if a trainer makes it in time.
 
     Raises errors.BadInput where no trainer can read it; then it is not kept.
@@ -80,7 +83,7 @@ async def describe(state: State, dataset: rows.Dataset, owner: str) -> rows.Data
         try:
             profile = await _inspect(state, dataset.dataset_id)
         except UNREADABLE as error:
-            await anyio.to_thread.run_sync(_reject, state, dataset.dataset_id, owner)
+            await anyio.to_thread.run_sync(_reject, state, dataset.dataset_id, caller)
             raise errors.BadInput(error.message, errors=error.errors, hint=error.hint) from error
         except errors.WarrenError as error:
             # A worker asks again later; an upload is good without a description.
@@ -99,19 +102,19 @@ async def _inspect(state: State, dataset_id: str) -> messages.DatasetProfile:
     return await state.rpc.call(topology.INSPECT, question, messages.DatasetProfile, deadline=deadline)
 
 
-def _reject(state: State, dataset_id: str, owner: str) -> None:
+def _reject(state: State, dataset_id: str, caller: Caller) -> None:
     try:
-        delete(state, dataset_id, owner)
+        delete(state, dataset_id, caller, owner=caller.owner)
     except (errors.DatasetInUse, errors.DatasetNotFound):
         return  # somebody uses it all the same: its job will say what is wrong
 
 
-def delete(state: State, dataset_id: str, owner: str | None) -> None:
+def delete(state: State, dataset_id: str, caller: Caller, *, owner: str | None) -> None:
     """Forget a dataset for an owner (None: for all), and its file when nobody has it. Blocks.
 
     Raises errors.DatasetNotFound, errors.DatasetInUse and errors.LedgerUnavailable.
     """
-    if state.ledger.datasets.delete(dataset_id, owner=owner):
+    if state.ledger.datasets.delete(dataset_id, owner=owner, deed=deed(caller, "dataset.deleted", dataset_id)):
         folder = folder_of(state)
         state.ledger.datasets.discard(dataset_id, partial(folder.remove, dataset_id))
         folder.empty_trash()

@@ -12,6 +12,8 @@ import anyio.to_thread
 import celery
 
 from api.jobs.celery_app import job_message, make_app
+from api.keys import making
+from api.keys.callers import Caller
 from api.ledger import rows
 from api.state import State
 from wire import errors, logs, settings, topology
@@ -37,14 +39,15 @@ async def repeated(state: State, owner: str, key: str | None, body_digest: str) 
     return rows.NewJob(**{name: getattr(job, name) for name in rows.NewJob.__struct_fields__})
 
 
-async def accept(state: State, new: rows.NewJob) -> rows.Job:
+async def accept(state: State, new: rows.NewJob, caller: Caller) -> rows.Job:
     """Store and publish a job; the job of this key if there is one already.
 
     Raises what ``Jobs.accept`` raises, and NotAnswered kinds when the broker does not keep the
     message: the job is withdrawn then, and the same key may try again. Where another request of
     the key is at it as well, neither withdraws: the job stays, and a reaper publishes it.
     """
-    insert = partial(state.ledger.jobs.accept, new, queued_limit=state.settings.limits.queued_jobs)
+    told = partial(making.accepted, caller)
+    insert = partial(state.ledger.jobs.accept, new, queued_limit=state.settings.limits.queued_jobs, told=told)
     job = await anyio.to_thread.run_sync(insert)
     if job.accepted:
         return job
@@ -52,7 +55,8 @@ async def accept(state: State, new: rows.NewJob) -> rows.Job:
     try:
         await state.rpc.publish(topology.JOBS, message.body, properties=message.properties)
     except errors.NotAnswered as error:
-        left = await anyio.to_thread.run_sync(state.ledger.jobs.withdraw, job)
+        deed = making.deed(caller, "job.withdrawn", f"{job.job_id} {job.model}")
+        left = await anyio.to_thread.run_sync(state.ledger.jobs.withdraw, job, deed)
         if left.accepted:
             return left
         if left.status == "withdrawn":

@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import celery
@@ -28,7 +29,7 @@ from api.jobs.enqueueing import Enqueuer
 from api.keys import making
 from api.keys.callers import OPERATOR
 from api.ledger import Ledger
-from api.ledger.rows import DeedKind, Job, NewJob
+from api.ledger.rows import Job, NewJob
 from api.offline.order import KIND
 from wire import errors, logs, messages, settings, topology
 from wire.client import RpcClient
@@ -209,7 +210,8 @@ def _send_again(ledger: Ledger, enqueuer: Enqueuer, job_id: str, done: Replayed)
     try:
         if failed.kind != KIND:
             training.check_stored(failed.request)
-        job = ledger.jobs.accept(_again(failed), queued_limit=sys.maxsize)
+        told = partial(making.accepted, OPERATOR)
+        job = ledger.jobs.accept(_again(failed), queued_limit=sys.maxsize, told=told)
     except errors.DatasetNotFound:
         done.kept[job_id] = "its dataset is gone; the letter is kept."
         return
@@ -217,8 +219,6 @@ def _send_again(ledger: Ledger, enqueuer: Enqueuer, job_id: str, done: Replayed)
         done.kept[job_id] = f"it would not be accepted now; the letter is kept. {error.message}"
         return
     enqueuer.enqueue(job.job_id, job.request_id)
-    action: DeedKind = "batch.accepted" if job.kind == KIND else "train.accepted"
-    ledger.audit.write([making.deed(OPERATOR, action, f"{job.job_id} {job.model}")])
     done.sent[job_id] = job.job_id
 
 

@@ -1,4 +1,4 @@
-"""Making and revoking a key, with its entry in the audit log: the same over HTTP and on the command line.
+"""Making and revoking a key, and entries of the audit log: the same over HTTP and on the command line.
 
 Between a route or the command, and the ledger. Blocks: the event loop calls it through a thread.
 """
@@ -77,6 +77,11 @@ def deed(by: Caller, action: rows.DeedKind, target: str) -> rows.Deed:
         target=target,
         request_id=logs.request_id_var.get(),
     )
+
+
+def accepted(by: Caller, job: rows.Job) -> rows.Deed:
+    """The entry that a job was accepted."""
+    return deed(by, "train.accepted" if job.kind == "train" else "batch.accepted", f"{job.job_id} {job.model}")
 
 
 def split(scopes: Iterable[str]) -> frozenset[str]:

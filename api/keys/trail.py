@@ -1,6 +1,6 @@
-"""Who changed what, on its way into the audit log.
+"""Who changed which model, on its way into the audit log.
 
-Between a route that has just done what it was asked, and the ledger. The entry is stored before
+Between a route that has just had a model changed, and the ledger. The entry is stored before
 the answer leaves. Where the ledger is away the change stands all the same (a rollback must not
 wait for a database), the entry goes to the process's log, and into the ledger once that is back.
 """

@@ -2,7 +2,8 @@
 
 Between ``api.datasets`` (files) and the database. A file is put in place and taken away inside a
 transaction that no other of the same dataset overlaps, so a deletion and an upload of the same
-bytes at the same moment leave either both file and row, or neither.
+bytes at the same moment leave either both file and row, or neither. What a caller changes is in one
+transaction with its entry in the audit log, where one is given.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from api.ledger import rows, tables
+from api.ledger import audit, rows, tables
 from api.ledger.database import Database, now_ms
 from api.ledger.jobs import LIVE
 from wire import errors, messages
@@ -43,7 +44,9 @@ class Datasets:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def place(self, new: rows.Dataset, *, owner: str, put: Callable[[], None]) -> rows.Dataset:
+    def place(
+        self, new: rows.Dataset, *, owner: str, put: Callable[[], None], deed: rows.Deed | None = None
+    ) -> rows.Dataset:
         """Store the row and put the file in place with ``put``, together.
 
         Returns the row as stored, which is the older one where the content was there already; what was once
@@ -64,6 +67,7 @@ class Datasets:
                 again = {"used_ms": new.used_ms, "error_code": None, "error_message": None}
                 connection.execute(_where(new.dataset_id).values(again))
             _own(connection, new.dataset_id, owner)
+            audit.write(connection, [deed] if deed else [])
             return stored
 
     def find(self, dataset_id: str, *, owner: str | None) -> rows.Dataset:
@@ -111,7 +115,7 @@ class Datasets:
                 known |= set(connection.execute(select(_datasets.dataset_id).where(asked)).scalars())
         return [dataset_id for dataset_id in dataset_ids if dataset_id not in known]
 
-    def delete(self, dataset_id: str, *, owner: str | None) -> bool:
+    def delete(self, dataset_id: str, *, owner: str | None, deed: rows.Deed | None = None) -> bool:
         """Forget it for this owner (None: for all); True when nobody has it any more.
 
         The caller then removes the file with ``discard``. Raises errors.DatasetNotFound, and
@@ -125,6 +129,7 @@ class Datasets:
                 raise errors.DatasetInUse
             mine = and_(_owners.dataset_id == dataset_id, *([] if owner is None else [_owners.owner == owner]))
             connection.execute(delete(tables.dataset_owners).where(mine))
+            audit.write(connection, [deed] if deed else [])
             orphan = and_(_datasets.dataset_id == dataset_id, ~_has_owner())
             return connection.execute(delete(tables.datasets).where(orphan)).rowcount == 1
 

@@ -1,23 +1,26 @@
 """Jobs as a caller of the HTTP API sees them: accept, withdraw, look up, cancel.
 
-Between ``api.routes`` and the database. What a worker does to a job is in ``leases``.
+Between ``api.routes`` and the database. What a caller changes is in one transaction with its entry in the
+audit log, where one is given. What a worker does to a job is in ``leases``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from api.ledger import changes, rows, tables
+from api.ledger import audit, changes, rows, tables
 from api.ledger.database import Database, now_ms
 from wire import errors
 
 _jobs = tables.jobs.c
 _CHUNK = 500
+Told = Callable[[rows.Job], rows.Deed]
+"""What the audit log is told of a job."""
 LIVE = _jobs.status.in_(rows.LIVE)
 """The condition: the job has not ended."""
 
@@ -28,11 +31,12 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def accept(self, new: rows.NewJob, *, queued_limit: int) -> rows.Job:
+    def accept(self, new: rows.NewJob, *, queued_limit: int, told: Told | None = None) -> rows.Job:
         """Insert the job, or find the one this owner's key already made.
 
         A withdrawn job of the same key and body is live again. The caller publishes unless the
-        job is ``accepted`` already. Raises errors.BadInput (the key was used with another body),
+        job is ``accepted`` already. ``told`` is asked for an entry where the job is new or live again.
+        Raises errors.BadInput (the key was used with another body),
         DatasetNotFound, and Overloaded when ``queued_limit`` jobs are waiting.
         """
         with self._database.writing() as connection:
@@ -43,10 +47,13 @@ class Jobs:
             if found is None:
                 made = self._insert(connection, new)
                 if made is not None:
+                    audit.write(connection, [told(made)] if told else [])
                     return made
                 found = self._by_key(connection, new)  # another replica inserted it between our look and our insert
                 if found is None:
                     raise errors.LedgerUnavailable
+            if found.status == "withdrawn" and told:
+                audit.write(connection, [told(found)])
             return _join(connection, found)
 
     def _insert(self, connection: Connection, new: rows.NewJob) -> rows.Job | None:
@@ -96,7 +103,7 @@ class Jobs:
         with self._database.writing() as connection:
             return connection.execute(statement).rowcount == 1
 
-    def withdraw(self, job: rows.Job) -> rows.Job:
+    def withdraw(self, job: rows.Job, deed: rows.Deed | None = None) -> rows.Job:
         """Nobody keeps a message of this job: take it back, so that a late copy is dropped. The job as it is now.
 
         ``job`` is what ``accept`` gave. It is taken back only by the request that made it live, and only if no
@@ -107,6 +114,7 @@ class Jobs:
         with self._database.writing() as connection:
             mine = _jobs.enqueues == job.enqueues
             withdrawn = changes.change(connection, same, *never_seen, mine, status="withdrawn")
+            audit.write(connection, [deed] if withdrawn and deed else [])
             return withdrawn or rows.job(connection.execute(select(tables.jobs).where(same)).one())
 
     def find(self, job_id: str, *, owner: str | None) -> rows.Job:
@@ -141,8 +149,8 @@ class Jobs:
         with self._database.reading() as connection:
             return [rows.job(row) for row in connection.execute(statement)]
 
-    def request_cancel(self, job_id: str, *, owner: str | None) -> rows.Job:
-        """Cancel at once what no worker ever had; ask the worker otherwise; leave what has ended.
+    def request_cancel(self, job_id: str, *, owner: str | None, deed: rows.Deed | None = None) -> rows.Job:
+        """Cancel at once what no worker ever had; ask the worker otherwise; leave what has ended or is asked already.
 
         Raises errors.JobNotFound.
         """
@@ -150,9 +158,11 @@ class Jobs:
             self._find(connection, job_id, owner)
             done = {"status": "cancelled", "cancel_requested": True, "ended_ms": now_ms()}
             untouched = (_jobs.status == "queued", _jobs.epoch == 0)
-            changes.change(connection, _jobs.job_id == job_id, *untouched, event="cancelled", **done)
-            asked = (LIVE, _jobs.cancel_requested.is_(False))
-            changes.change(connection, _jobs.job_id == job_id, *asked, event="cancelling", cancel_requested=True)
+            same = _jobs.job_id == job_id
+            ended = changes.change(connection, same, *untouched, event="cancelled", **done)
+            live = (LIVE, _jobs.cancel_requested.is_(False))
+            asked = changes.change(connection, same, *live, event="cancelling", cancel_requested=True)
+            audit.write(connection, [deed] if deed and (ended or asked) else [])
             return self._find(connection, job_id, owner)
 
     def keeping(self, job_ids: Sequence[str], since_ms: int) -> set[str]:

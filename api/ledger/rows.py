@@ -30,6 +30,7 @@ DeedKind = Literal[
     "key.revoked",
     "train.accepted",
     "batch.accepted",
+    "job.withdrawn",
     "job.cancelled",
     "dataset.stored",
     "dataset.deleted",

@@ -69,8 +69,7 @@ async def predict_dataset(request: Request, state: StateDep, caller: CallerDep) 
     limit_bytes = state.settings.limits.other_body_bytes
     async with bodies.read_json(request, orders.BatchBody, limit_bytes=limit_bytes) as body:
         known = await accepting.repeated(state, caller.owner, key, orders.digest(body))
-        job = await accepting.accept(state, known or await _new_job(request, state, caller, body, key))
-    await state.trail.record(caller, "batch.accepted", f"{job.job_id} {job.model}")
+        job = await accepting.accept(state, known or await _new_job(request, state, caller, body, key), caller)
     links = views.links(job.job_id, job.kind)
     return bodies.answer(views.Accepted(job.job_id, views.shown(job), links), 202, {"location": links.itself})
 

@@ -75,12 +75,11 @@ async def upload(request: Request, state: StateDep, caller: CallerDep) -> Respon
     received = await receiving.receive(request.stream(), path, limit_bytes=limit_bytes)
     try:
         formats.check(kind, received.head, received.tail)
-        dataset = await anyio.to_thread.run_sync(storing.place, state, received, kind, caller.owner)
+        dataset = await anyio.to_thread.run_sync(storing.place, state, received, kind, caller)
     except (errors.BadInput, refusals.UnsupportedMedia):
         await anyio.to_thread.run_sync(partial(received.draft.unlink, missing_ok=True))
         raise
-    described = await storing.describe(state, dataset, caller.owner)
-    await state.trail.record(caller, "dataset.stored", described.dataset_id)
+    described = await storing.describe(state, dataset, caller)
     return bodies.answer(view(described), 201, {"location": f"/datasets/{described.dataset_id}"})
 
 
@@ -111,8 +110,8 @@ async def get_dataset(dataset_id: str, state: StateDep, caller: CallerDep) -> Re
 )
 async def delete_dataset(dataset_id: str, state: StateDep, caller: CallerDep) -> Response:
     """409 while a job that has not ended uses it."""
-    await anyio.to_thread.run_sync(storing.delete, state, _checked(dataset_id), caller.sees)
-    await state.trail.record(caller, "dataset.deleted", dataset_id)
+    delete = partial(storing.delete, state, _checked(dataset_id), caller, owner=caller.sees)
+    await anyio.to_thread.run_sync(delete)
     return Response(status_code=204)
 
 

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from api import bodies, openapi
 from api.jobs import streams, views
 from api.keys.callers import Caller
+from api.keys.making import deed
 from api.ledger.rows import Job
 from api.state import CallerDep, State, StateDep
 from wire import errors, logs
@@ -78,11 +79,10 @@ async def get_job(job_id: str, state: StateDep, caller: CallerDep) -> Response:
 )
 async def cancel_job(job_id: str, state: StateDep, caller: CallerDep) -> Response:
     """200 when the job has ended, now or before; 202 when a worker will end it."""
-    cancel = partial(state.ledger.jobs.request_cancel, _checked(job_id), owner=caller.sees)
+    told = deed(caller, "job.cancelled", _checked(job_id))
+    cancel = partial(state.ledger.jobs.request_cancel, job_id, owner=caller.sees, deed=told)
     job = await anyio.to_thread.run_sync(cancel)
     logs.log("job.cancel_requested", job_id=job_id, status=job.status)
-    if job.cancel_requested:
-        await state.trail.record(caller, "job.cancelled", job_id)
     return bodies.answer(views.view(job), 200 if job.ended else 202)
 
 

@@ -62,8 +62,7 @@ KEY_HEADER = {
 )
 async def train(request: Request, state: StateDep, caller: CallerDep) -> Response:
     """202 once the broker keeps the job's message: from then on the job is not lost."""
-    job = await accepting.accept(state, await _wanted(request, state, caller))
-    await state.trail.record(caller, "train.accepted", f"{job.job_id} {job.model}")
+    job = await accepting.accept(state, await _wanted(request, state, caller), caller)
     links = views.links(job.job_id)
     answer = views.Accepted(job.job_id, views.shown(job), links)
     return bodies.answer(answer, 202, {"location": links.itself})
@@ -125,7 +124,7 @@ async def _dataset(state: State, caller: Caller, body: training.TrainBody) -> me
 
 
 def _store(state: State, caller: Caller, given: list[dict[str, training.Cell]]) -> rows.Dataset:
-    return storing.store_rows(state, training.lines_of(given), caller.owner)
+    return storing.store_rows(state, training.lines_of(given), caller)
 
 
 def _find(state: State, caller: Caller, dataset_id: str) -> rows.Dataset:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from api.jobs import accepting
+from api.keys.callers import LOCAL
 from api.ledger import Ledger, rows
 from api.state import State
 from tests.integration.jobs.replica import Replica
@@ -107,7 +108,7 @@ class Gateway:
         try:
             assert await rpc.wait_connected(20)
             state = State(self.config, rpc, self.ledger, None)  # type: ignore[arg-type]
-            return list(await asyncio.gather(*(accepting.accept(state, one) for one in new)))
+            return list(await asyncio.gather(*(accepting.accept(state, one, LOCAL) for one in new)))
         finally:
             await rpc.close()
 

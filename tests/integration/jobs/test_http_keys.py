@@ -141,7 +141,6 @@ def test_every_change_is_in_the_audit_log_with_its_request(admin: httpx.Client, 
         ("dataset.deleted", dataset_id),
         ("dataset.stored", dataset_id),
         ("job.cancelled", job_id),
-        ("job.cancelled", job_id),
         ("train.accepted", f"{job_id} {BODY['model']}"),
     ]
     assert {entry["actor"] for entry in entries if entry["key"] == made["prefix"]} == {"auditee"}

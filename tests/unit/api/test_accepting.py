@@ -36,6 +36,11 @@ def unavailable(*_: object, **__: object) -> Any:
     raise errors.LedgerUnavailable
 
 
+def entries(state: State) -> list[str]:
+    """The audit log, oldest first."""
+    return [entry.action for entry in reversed(state.ledger.audit.page(before=None, limit=9))]
+
+
 async def unconfirmed(*_: object, **__: object) -> None:
     raise errors.BrokerUnavailable
 
@@ -45,7 +50,7 @@ async def test_confirmed_job_is_accepted_though_the_ledger_went_away(
 ) -> None:
     """The broker keeps the message, so the job will run; the mark only spares the reaper work."""
     monkeypatch.setattr(state.ledger.jobs, "confirm", unavailable)
-    job = await accepting.accept(state, new_job())
+    job = await accepting.accept(state, new_job(), LOCAL)
     assert state.ledger.jobs.find(job.job_id, owner=None).status == "queued"
 
 
@@ -59,7 +64,7 @@ async def test_job_a_worker_got_is_accepted_though_its_confirm_was_lost(
         raise errors.BrokerUnavailable
 
     monkeypatch.setattr(state.rpc, "publish", publish)
-    assert (await accepting.accept(state, new)).job_id == new.job_id
+    assert (await accepting.accept(state, new, LOCAL)).job_id == new.job_id
 
 
 async def test_unconfirmed_job_is_withdrawn_and_the_same_key_makes_it_live(
@@ -69,13 +74,15 @@ async def test_unconfirmed_job_is_withdrawn_and_the_same_key_makes_it_live(
     with monkeypatch.context() as patched:
         patched.setattr(state.rpc, "publish", unconfirmed)
         with pytest.raises(errors.BrokerUnavailable):
-            await accepting.accept(state, new)
+            await accepting.accept(state, new, LOCAL)
     with pytest.raises(errors.JobNotFound):
         state.ledger.jobs.find(new.job_id, owner=None)
-    again = await accepting.accept(state, new_job(idempotency_key="k"))
+    again = await accepting.accept(state, new_job(idempotency_key="k"), LOCAL)
     assert again.job_id == new.job_id
     assert state.ledger.jobs.find(new.job_id, owner=None).confirmed
-    assert (await accepting.accept(state, new_job(idempotency_key="k"))).job_id == new.job_id
+    assert (await accepting.accept(state, new_job(idempotency_key="k"), LOCAL)).job_id == new.job_id
+    assert entries(state) == ["train.accepted", "job.withdrawn", "train.accepted"]
+    assert {entry.target for entry in state.ledger.audit.page(before=None, limit=9)} == {f"{new.job_id} {new.model}"}
 
 
 class Frozen:
@@ -99,7 +106,7 @@ class Frozen:
 
     async def ask(self, state: State) -> Job | errors.WarrenError:
         try:
-            return await accepting.accept(state, new_job(idempotency_key="k"))
+            return await accepting.accept(state, new_job(idempotency_key="k"), LOCAL)
         except errors.WarrenError as error:
             self._refused.set()
             return error
@@ -114,6 +121,7 @@ async def test_two_requests_of_one_key_are_both_refused_and_no_accepted_job_is_w
     assert [type(answer) for answer in answers] == [errors.BrokerUnavailable] * 2
     (left,) = state.ledger.watching.waiting(9)
     assert not left.confirmed, "a reaper publishes it"
+    assert entries(state) == ["train.accepted"]
 
 
 @pytest.mark.parametrize("kept", [0, 1])

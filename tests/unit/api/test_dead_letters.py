@@ -159,6 +159,26 @@ def test_job_that_would_not_be_accepted_any_more_is_named_and_holds_up_no_other(
     assert listed(app, lite) == [old]
 
 
+def test_a_replay_that_ends_behind_its_insert_has_its_one_entry(
+    app: celery.Celery, rpc: RpcClient, lite: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: object) -> None:
+        raise RuntimeError("as good as killed")
+
+    dead = failed(lite).job_id
+    put(app, dead)
+    enqueuer = Enqueuer(app, rpc, lite)
+    with monkeypatch.context() as patched:
+        patched.setattr(enqueuer, "enqueue", end)
+        with pytest.raises(RuntimeError):
+            dead_letters.replay(app, lite, enqueuer, None)
+    (job,) = lite.watching.waiting(9)
+    (entry,) = lite.audit.page(before=None, limit=9)
+    assert dead_letters.replay(app, lite, enqueuer, None).sent == {dead: job.job_id}
+    assert lite.audit.page(before=None, limit=9) == [entry]
+    assert (entry.actor, entry.action, entry.target) == ("command-line", "train.accepted", f"{job.job_id} churn")
+
+
 def failed(ledger: Ledger, **changed: Any) -> rows.Job:
     """A job whose dead letter is due."""
     job = taken(ledger, **changed)

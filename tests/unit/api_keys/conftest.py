@@ -59,9 +59,14 @@ async def keyring(config: settings.Settings, ledger: Ledger) -> AsyncIterator[Ke
 
 
 @pytest.fixture
-async def app(config: settings.Settings, ledger: Ledger) -> AsyncIterator[Gateway]:
+def broker() -> MemoryBroker:
+    return MemoryBroker()
+
+
+@pytest.fixture
+async def app(config: settings.Settings, ledger: Ledger, broker: MemoryBroker) -> AsyncIterator[Gateway]:
     app = create_app(config)
-    rpc = MemoryBroker().async_client("api", "api")
+    rpc = broker.async_client("api", "api")
     await rpc.start()
     state = State(config, rpc, ledger, None)  # type: ignore[arg-type]
     state.migrated.set()
