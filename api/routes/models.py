@@ -7,7 +7,8 @@ predictor and changes of the trainer that is in charge of them.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from fastapi import APIRouter
@@ -15,6 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import bodies, downloads, headers, names, openapi, problems
+from api.keys.callers import Caller
+from api.ledger import rows
 from api.state import CallerDep, State, StateDep
 from wire import errors, messages, topology
 from wire.deadlines import Deadline
@@ -24,6 +27,9 @@ router = APIRouter(prefix="/models", tags=["models"])
 
 CHANGE_S = 10.0
 """Seconds a change may wait for its turn when the caller names no deadline; changes have one order."""
+
+_UNKNOWN = (errors.DeadlineExceeded, errors.BrokerUnavailable, errors.InternalError)
+"""How a change ends that may have been made all the same."""
 
 M = TypeVar("M", bound=messages.Message)
 
@@ -58,6 +64,14 @@ class AliasChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expected: int | None = None
 
 
+class Entry(NamedTuple):
+    """What the audit log is to say of a change: who made it, what it is, and of what."""
+
+    caller: Caller
+    action: rows.DeedKind
+    target: str
+
+
 class AliasState(msgspec.Struct, frozen=True):
     """An alias after a change; ``previous`` 0: it named none before."""
 
@@ -83,20 +97,46 @@ async def read_until(state: State, message: messages.Message, expect: type[M], u
     return await _ask(state, topology.MODELS, message, expect, until)
 
 
-async def change(state: State, message: messages.Message, expect: type[M], request: Request) -> M:
-    """Ask the trainer in charge. Raises what it answers and errors.NotAnswered kinds."""
+async def change(
+    state: State,
+    entry: Entry,
+    message: messages.Message,
+    expect: type[M],
+    request: Request,
+    result: Callable[[M], str] = lambda _: "",
+) -> M:
+    """Ask the trainer in charge, and record what was changed; ``result`` is what the answer adds to the entry.
+
+    Where no answer comes, the entry says that the outcome is unknown. Raises what the trainer answers and
+    errors.NotAnswered kinds.
+    """
     given = timeout_header(request)
     wait_s = CHANGE_S if given is None else headers.timeout_s(given, state.settings.predict)
-    return await _ask(state, topology.CHANGES, message, expect, Deadline.after(wait_s))
+    until = Deadline.after(wait_s)
+    await _require(state, topology.CHANGES, until)
+    if state.rpc.blocked:
+        raise errors.BrokerUnavailable  # nothing is sent, so nothing is unknown
+    caller, action, target = entry
+    try:
+        made = await state.rpc.call(topology.CHANGES, message, expect, deadline=until)
+    except _UNKNOWN:
+        await state.trail.record(caller, action, f"{target} (outcome unknown)")
+        raise
+    await state.trail.record(caller, action, target + result(made))
+    return made
 
 
 async def _ask(state: State, queue: str, message: messages.Message, expect: type[M], until: Deadline) -> M:
+    await _require(state, queue, until)
+    return await state.rpc.call(queue, message, expect, deadline=until)
+
+
+async def _require(state: State, queue: str, until: Deadline) -> None:
     try:
         async with asyncio.timeout(until.remaining_s):
             await state.consumers.require(queue)
     except TimeoutError:
         raise errors.DeadlineExceeded from None
-    return await state.rpc.call(queue, message, expect, deadline=until)
 
 
 def timeout_header(request: Request) -> bytes | None:
@@ -166,9 +206,8 @@ async def put_alias(model: str, alias: str, state: StateDep, caller: CallerDep, 
         message = messages.SetAlias(
             model=model, alias=alias, version=wanted.version, expected=wanted.expected, by=caller.owner
         )
-    moved = await change(state, message, messages.AliasState, request)
-    await state.trail.record(caller, "alias.moved", f"{model}/{alias} to {moved.version}")
-    return _alias(moved)
+    entry = Entry(caller, "alias.moved", f"{model}/{alias} to {wanted.version}")
+    return _alias(await change(state, entry, message, messages.AliasState, request))
 
 
 @router.delete(
@@ -179,8 +218,7 @@ async def put_alias(model: str, alias: str, state: StateDep, caller: CallerDep, 
 async def delete_alias(model: str, alias: str, state: StateDep, caller: CallerDep, request: Request) -> Response:
     """Remove an alias; the version it named stays."""
     message = messages.DeleteAlias(model=names.name(model, "model"), alias=names.name(alias, "alias"), by=caller.owner)
-    await change(state, message, messages.AliasState, request)
-    await state.trail.record(caller, "alias.deleted", f"{model}/{alias}")
+    await change(state, Entry(caller, "alias.deleted", f"{model}/{alias}"), message, messages.AliasState, request)
     return Response(status_code=204)
 
 
@@ -194,9 +232,9 @@ async def delete_alias(model: str, alias: str, state: StateDep, caller: CallerDe
 async def rollback(model: str, state: StateDep, caller: CallerDep, request: Request) -> Response:
     """Make the alias champion name the version it named before."""
     message = messages.Rollback(model=names.name(model, "model"), by=caller.owner)
-    moved = await change(state, message, messages.AliasState, request)
-    await state.trail.record(caller, "model.rolled_back", f"{model} to {moved.version}")
-    return _alias(moved)
+    entry = Entry(caller, "model.rolled_back", model)
+    now = await change(state, entry, message, messages.AliasState, request, lambda now: f" to {now.version}")
+    return _alias(now)
 
 
 @router.delete(
@@ -207,8 +245,8 @@ async def rollback(model: str, state: StateDep, caller: CallerDep, request: Requ
 async def delete_version(model: str, version: str, state: StateDep, caller: CallerDep, request: Request) -> Response:
     """Delete one version; one that an alias names can't be deleted."""
     message = messages.DeleteVersion(model=names.name(model, "model"), version=names.version(version), by=caller.owner)
-    await change(state, message, messages.Deleted, request)
-    await state.trail.record(caller, "version.deleted", f"{model}/{message.version}")
+    entry = Entry(caller, "version.deleted", f"{model}/{message.version}")
+    await change(state, entry, message, messages.Deleted, request)
     return Response(status_code=204)
 
 
@@ -216,8 +254,7 @@ async def delete_version(model: str, version: str, state: StateDep, caller: Call
 async def delete_model(model: str, state: StateDep, caller: CallerDep, request: Request) -> Response:
     """Delete a model with all its versions and aliases."""
     message = messages.DeleteModel(model=names.name(model, "model"), by=caller.owner)
-    await change(state, message, messages.Deleted, request)
-    await state.trail.record(caller, "model.deleted", model)
+    await change(state, Entry(caller, "model.deleted", model), message, messages.Deleted, request)
     return Response(status_code=204)
 
 

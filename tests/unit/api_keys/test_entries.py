@@ -10,7 +10,7 @@ import pytest
 from api.app import Gateway
 from api.ledger import Ledger
 from tests.unit.api_keys.conftest import MakeKey, bearer
-from wire import errors
+from wire import errors, topology
 from wire.memory import MemoryBroker
 
 ROWS = [{"a": 1, "target": "x"}, {"a": 2, "target": "y"}]
@@ -48,7 +48,7 @@ async def test_a_training_with_rows_stores_a_dataset_and_a_repeat_changes_nothin
 async def test_what_a_refused_training_leaves_is_told(
     ann: httpx.AsyncClient, ledger: Ledger, app: Gateway, broker: MemoryBroker
 ) -> None:
-    broker.delete_queue("warren.jobs.v1")
+    broker.delete_queue(topology.JOBS)
     assert (await ann.post("/train", json=BODY)).status_code == 503
     (dataset,) = ledger.datasets.page(owner="ann", before=None, limit=9)
     told = entries(ledger)
