@@ -9,11 +9,13 @@ transaction with its entry in the audit log, where one is given.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     Update,
     and_,
     delete,
@@ -21,13 +23,12 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    true,
     tuple_,
     update,
 )
 
 from api.ledger import audit, rows, tables
-from api.ledger.database import Database, now_ms
+from api.ledger.database import Database
 from api.ledger.jobs import LIVE
 from wire import errors, messages
 
@@ -49,12 +50,12 @@ class Datasets:
     ) -> rows.Dataset:
         """Store the row and put the file in place with ``put``, together.
 
-        Returns the row as stored, which is the older one where the content was there already; what was once
-        found wrong with it is forgotten, so that it is looked at again.
+        Returns the row as stored, with the time at which this owner first stored it. Where the content was there
+        already, what was once found wrong with it is forgotten, so that it is looked at again.
         Raises errors.Conflict where the same bytes are stored as another kind, and what ``put`` raises.
         """
         with self._database.serialised(f"dataset {new.dataset_id}") as connection:
-            found = _find(connection, new.dataset_id)
+            found = _find(connection, new.dataset_id, owner=None)
             if found is not None and found.kind != new.kind:
                 raise errors.Conflict(f"The same bytes are already stored as {found.kind}.")
             put()
@@ -66,26 +67,26 @@ class Datasets:
                 stored = msgspec.structs.replace(found, error_code=None, error_message=None)
                 again = {"used_ms": new.used_ms, "error_code": None, "error_message": None}
                 connection.execute(_where(new.dataset_id).values(again))
-            _own(connection, new.dataset_id, owner)
+            created_ms = _own(connection, new, owner)
             audit.write(connection, [deed] if deed else [])
-            return stored
+            return msgspec.structs.replace(stored, created_ms=created_ms)
 
     def find(self, dataset_id: str, *, owner: str | None) -> rows.Dataset:
-        """The dataset. ``owner`` None sees all. Raises errors.DatasetNotFound."""
+        """The dataset, with the owner's own time. ``owner`` None sees all. Raises errors.DatasetNotFound."""
         with self._database.reading() as connection:
-            found = _find(connection, dataset_id, _owned_by(owner))
+            found = _find(connection, dataset_id, owner=owner)
         if found is None:
             raise errors.DatasetNotFound
         return found
 
     def page(self, *, owner: str | None, before: Cursor | None, limit: int) -> list[rows.Dataset]:
-        """At most ``limit`` datasets behind the cursor, newest first."""
-        conditions = [_owned_by(owner)]
+        """At most ``limit`` datasets behind the cursor, newest first by the owner's own time."""
+        at_ms = _created_ms(owner)
+        statement = _seen_by(owner).order_by(at_ms.desc(), _datasets.dataset_id.desc()).limit(limit)
         if before is not None:
-            conditions.append(tuple_(_datasets.created_ms, _datasets.dataset_id) < tuple_(*before))
-        newest = (_datasets.created_ms.desc(), _datasets.dataset_id.desc())
+            statement = statement.where(tuple_(at_ms, _datasets.dataset_id) < tuple_(*before))
         with self._database.reading() as connection:
-            found = connection.execute(select(tables.datasets).where(*conditions).order_by(*newest).limit(limit))
+            found = connection.execute(statement)
             return [rows.dataset(row) for row in found]
 
     def describe(self, dataset_id: str, profile: messages.DatasetProfile) -> None:
@@ -119,13 +120,13 @@ class Datasets:
         """Forget it for this owner (None: for all); True when nobody has it any more.
 
         The caller then removes the file with ``discard``. Raises errors.DatasetNotFound, and
-        errors.DatasetInUse while a job that has not ended uses it.
+        errors.DatasetInUse while a job that has not ended uses it: one of this owner's, where others have it too.
         """
         with self._database.serialised(f"dataset {dataset_id}") as connection:
-            if _find(connection, dataset_id, _owned_by(owner)) is None:
+            if _find(connection, dataset_id, owner=owner) is None:
                 raise errors.DatasetNotFound
             _lock(connection, dataset_id)
-            if _in_use(connection, dataset_id):
+            if _in_use(connection, dataset_id, owner if _is_shared(connection, dataset_id, owner) else None):
                 raise errors.DatasetInUse
             mine = and_(_owners.dataset_id == dataset_id, *([] if owner is None else [_owners.owner == owner]))
             connection.execute(delete(tables.dataset_owners).where(mine))
@@ -136,7 +137,7 @@ class Datasets:
     def discard(self, dataset_id: str, remove: Callable[[], None]) -> bool:
         """Call ``remove`` if no row names the dataset; False if one does."""
         with self._database.serialised(f"dataset {dataset_id}") as connection:
-            if _find(connection, dataset_id) is not None:
+            if _find(connection, dataset_id, owner=None) is not None:
                 return False
             remove()
             return True
@@ -151,7 +152,7 @@ class Datasets:
     def _delete_unused(self, dataset_id: str, before_ms: int) -> bool:
         with self._database.serialised(f"dataset {dataset_id}") as connection:
             _lock(connection, dataset_id)
-            if _in_use(connection, dataset_id):
+            if _in_use(connection, dataset_id, owner=None):
                 return False
             still_old = and_(_datasets.dataset_id == dataset_id, _datasets.used_ms < before_ms)
             return connection.execute(delete(tables.datasets).where(still_old)).rowcount == 1
@@ -161,9 +162,8 @@ def _where(dataset_id: str) -> Update:
     return update(tables.datasets).where(_datasets.dataset_id == dataset_id)
 
 
-def _find(connection: Connection, dataset_id: str, *conditions: ColumnElement[bool]) -> rows.Dataset | None:
-    statement = select(tables.datasets).where(_datasets.dataset_id == dataset_id, *conditions)
-    row = connection.execute(statement).one_or_none()
+def _find(connection: Connection, dataset_id: str, *, owner: str | None) -> rows.Dataset | None:
+    row = connection.execute(_seen_by(owner).where(_datasets.dataset_id == dataset_id)).one_or_none()
     return None if row is None else rows.dataset(row)
 
 
@@ -171,17 +171,33 @@ def _has_owner() -> ColumnElement[bool]:
     return exists().where(_owners.dataset_id == _datasets.dataset_id)
 
 
-def _owned_by(owner: str | None) -> ColumnElement[bool]:
+def _created_ms(owner: str | None) -> ColumnElement[int]:
+    """When this owner stored it (None: when anybody first did); what others did is none of an owner's business."""
+    return _datasets.created_ms if owner is None else _owners.created_ms
+
+
+def _seen_by(owner: str | None) -> Select[Any]:
     if owner is None:
-        return true()
-    return exists().where(_owners.dataset_id == _datasets.dataset_id, _owners.owner == owner)
+        return select(tables.datasets)
+    columns = (_created_ms(owner) if column is _datasets.created_ms else column for column in _datasets)
+    mine = and_(_owners.dataset_id == _datasets.dataset_id, _owners.owner == owner)
+    return select(*columns).join_from(tables.datasets, tables.dataset_owners, mine)
 
 
-def _own(connection: Connection, dataset_id: str, owner: str) -> None:
-    mine = (_owners.dataset_id == dataset_id, _owners.owner == owner)
-    if connection.execute(select(func.count()).where(*mine)).scalar_one() == 0:
-        row = {"dataset_id": dataset_id, "owner": owner, "created_ms": now_ms()}
+def _own(connection: Connection, new: rows.Dataset, owner: str) -> int:
+    """Make it this owner's, too; since when it is."""
+    mine = (_owners.dataset_id == new.dataset_id, _owners.owner == owner)
+    since_ms: int | None = connection.execute(select(_owners.created_ms).where(*mine)).scalar_one_or_none()
+    if since_ms is None:
+        row = {"dataset_id": new.dataset_id, "owner": owner, "created_ms": new.created_ms}
         connection.execute(insert(tables.dataset_owners).values(row))
+    return new.created_ms if since_ms is None else since_ms
+
+
+def _is_shared(connection: Connection, dataset_id: str, owner: str | None) -> bool:
+    """Whether somebody keeps it when this owner (None: all of them) lets go."""
+    others = select(func.count()).where(_owners.dataset_id == dataset_id, _owners.owner != owner)
+    return owner is not None and bool(connection.execute(others).scalar_one())
 
 
 def _lock(connection: Connection, dataset_id: str) -> None:
@@ -189,6 +205,8 @@ def _lock(connection: Connection, dataset_id: str) -> None:
     connection.execute(select(_datasets.dataset_id).where(_datasets.dataset_id == dataset_id).with_for_update())
 
 
-def _in_use(connection: Connection, dataset_id: str) -> bool:
-    users = select(func.count()).where(tables.jobs.c.dataset_id == dataset_id, LIVE)
+def _in_use(connection: Connection, dataset_id: str, owner: str | None) -> bool:
+    """Whether a job that has not ended uses it: one of this owner's, or (None) of anybody's."""
+    whose = [] if owner is None else [tables.jobs.c.owner == owner]
+    users = select(func.count()).where(tables.jobs.c.dataset_id == dataset_id, LIVE, *whose)
     return bool(connection.execute(users).scalar_one())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from api.datasets.files import DatasetFolder
@@ -27,13 +28,26 @@ def test_same_bytes_from_two_owners_are_one_dataset_seen_by_both(ledger: Ledger)
     again = ledger.datasets.place(
         new_dataset(dataset_id=dataset.dataset_id, created_ms=9), owner="bob", put=lambda: None
     )
-    assert again == dataset
-    for owner in ("ann", "bob", None):
-        assert ledger.datasets.find(dataset.dataset_id, owner=owner).created_ms == 1
-        assert len(ledger.datasets.page(owner=owner, before=None, limit=9)) == 1
+    assert again == msgspec.structs.replace(dataset, created_ms=9)
+    for owner, created_ms in (("ann", 1), ("bob", 9), (None, 1)):
+        assert ledger.datasets.find(dataset.dataset_id, owner=owner).created_ms == created_ms
+        (listed,) = ledger.datasets.page(owner=owner, before=None, limit=9)
+        assert listed.created_ms == created_ms
     with pytest.raises(errors.DatasetNotFound):
         ledger.datasets.find(dataset.dataset_id, owner="eve")
     assert ledger.datasets.page(owner="eve", before=None, limit=9) == []
+
+
+def test_a_page_is_in_the_order_in_which_its_owner_stored(ledger: Ledger) -> None:
+    first, second = (place(ledger, new_dataset(created_ms=at)) for at in (1, 2))
+    for at, one in ((8, second), (9, first)):
+        place(ledger, msgspec.structs.replace(one, created_ms=at), owner="bob")
+    (newest,) = ledger.datasets.page(owner="bob", before=None, limit=1)
+    (oldest,) = ledger.datasets.page(owner="bob", before=(newest.created_ms, newest.dataset_id), limit=9)
+    assert [(newest.dataset_id, newest.created_ms), (oldest.dataset_id, oldest.created_ms)] == [
+        (first.dataset_id, 9),
+        (second.dataset_id, 8),
+    ]
 
 
 def test_same_bytes_as_another_format_are_a_conflict(ledger: Ledger) -> None:
@@ -100,12 +114,35 @@ def test_admin_deletes_for_all(ledger: Ledger) -> None:
 
 def test_dataset_of_a_live_job_stays(ledger: Ledger) -> None:
     dataset = place(ledger, new_dataset())
-    job = ledger.jobs.accept(new_job(dataset_id=dataset.dataset_id), queued_limit=9)
+    job = ledger.jobs.accept(new_job(dataset_id=dataset.dataset_id, owner="ann"), queued_limit=9)
     with pytest.raises(errors.DatasetInUse):
         ledger.datasets.delete(dataset.dataset_id, owner="ann")
     assert ledger.datasets.delete_unused(now_ms() + 60_000, 9) == []
     ledger.jobs.request_cancel(job.job_id, owner=None)
     assert ledger.datasets.delete(dataset.dataset_id, owner="ann")
+
+
+def test_owner_lets_go_though_anothers_job_uses_the_same_bytes(ledger: Ledger) -> None:
+    dataset = place(ledger, new_dataset())
+    place(ledger, dataset, owner="bob")
+    job = ledger.jobs.accept(new_job(dataset_id=dataset.dataset_id, owner="bob"), queued_limit=9)
+    with pytest.raises(errors.DatasetInUse):
+        ledger.datasets.delete(dataset.dataset_id, owner="bob")
+    assert not ledger.datasets.delete(dataset.dataset_id, owner="ann")
+    with pytest.raises(errors.DatasetNotFound):
+        ledger.datasets.find(dataset.dataset_id, owner="ann")
+    assert not ledger.datasets.discard(dataset.dataset_id, pytest.fail)
+    assert ledger.datasets.delete_unused(now_ms() + 60_000, 9) == []
+    ledger.jobs.request_cancel(job.job_id, owner=None)
+    assert ledger.datasets.delete(dataset.dataset_id, owner="bob")
+
+
+def test_bytes_that_an_admins_job_uses_stay_with_their_last_owner(ledger: Ledger) -> None:
+    dataset = place(ledger, new_dataset())
+    ledger.jobs.accept(new_job(dataset_id=dataset.dataset_id, owner="boss"), queued_limit=9)
+    for owner in ("ann", None):
+        with pytest.raises(errors.DatasetInUse):
+            ledger.datasets.delete(dataset.dataset_id, owner=owner)
 
 
 def test_job_and_deletion_at_the_same_moment_do_not_miss_each_other(ledger: Ledger) -> None:
