@@ -14,10 +14,11 @@ import msgspec
 from api import names
 from wire import catalogue, errors, messages, samples
 
+_MAX_NAME = 256
 Cell = None | bool | int | float | str
 """One cell of a row in a request."""
 
-ColumnName = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+ColumnName = Annotated[str, msgspec.Meta(min_length=1, max_length=_MAX_NAME)]
 """The name of a column."""
 
 DatasetId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$(?!\n)", description="the id of an upload")]
@@ -60,6 +61,8 @@ def check(body: TrainBody) -> None:
         *catalogue.check(body.estimator, body.params, body.search),
         *catalogue.check_validation(body.estimator, body.params, body.validation, body.search),
     ]
+    if len(body.validation.order_by or "") > _MAX_NAME:
+        found.append(errors.FieldError("validation.order_by", f"must be a name of at most {_MAX_NAME} characters"))
     if body.validation.order_by == body.target:
         found.append(errors.FieldError("validation.order_by", "must be another column than the target"))
     refuse(found)

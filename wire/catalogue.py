@@ -9,9 +9,11 @@ is wrong, and what would be right, at once.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib import resources
+from itertools import chain, islice
 from typing import Any, Literal
 
 import msgspec
@@ -23,6 +25,12 @@ AUTO = "auto"
 
 MAX_CANDIDATES = 500
 """Most parameter sets one search tries."""
+
+MAX_VALUES = 5000
+"""Most values that ``params`` hold, and most that the ``space`` of a search holds, those within lists counted."""
+
+MAX_BYTES = 256 * 1024
+"""Most bytes of JSON that either of them takes: a job's request travels in one message, and so does its letter."""
 
 MAX_FOLDS = 20
 """Most folds of a cross-validation."""
@@ -102,13 +110,11 @@ def check(
     entry = load().estimators.get(estimator)
     if entry is None:
         return (errors.FieldError("estimator", _unknown_estimator(estimator)),)
-    found = []
-    for index, (name, value) in enumerate(params.items()):
-        found += _check_name(entry, name, _place(entry, "params", name, index))
-        found += _check_value(entry, name, value, f"params.{name}")
-    if search is not None:
-        found += _check_search(entry, params, search)
-    return tuple(found[: errors.MAX_FIELD_ERRORS])
+    too_much = _check_amount(params, search)
+    if too_much:
+        return too_much
+    found = chain(_check_params(entry, params), () if search is None else _check_search(entry, params, search))
+    return tuple(islice(found, errors.MAX_FIELD_ERRORS))
 
 
 def check_validation(
@@ -139,7 +145,7 @@ def _lacks_probabilities(
         return False
     rule = entry.probabilities
     if search is not None and not isinstance(rule, bool) and rule.param in search.space:
-        return not all(value in rule.values for value in search.space[rule.param])
+        return not all(value in rule.values for value in islice(search.space[rule.param], MAX_VALUES))
     return not has_probabilities(estimator, params)
 
 
@@ -147,6 +153,17 @@ def _check_auto(params: dict[str, Any], search: messages.Search | None) -> tuple
     advice = "auto chooses these itself; name an estimator to set them"
     given = [("params", bool(params)), ("search", search is not None)]
     return tuple(errors.FieldError(at, advice) for at, present in given if present)
+
+
+def _check_amount(params: dict[str, Any], search: messages.Search | None) -> tuple[errors.FieldError, ...]:
+    """What is more than is looked at value by value, which takes its time."""
+    found = []
+    for at, given in (("params", params), ("search.space", {} if search is None else search.space)):
+        if parameters.hold_more(given, MAX_VALUES):
+            found.append(errors.FieldError(at, f"holds more than {MAX_VALUES} values"))
+        elif len(msgspec.json.encode(given)) > MAX_BYTES:
+            found.append(errors.FieldError(at, f"takes more than {MAX_BYTES} bytes of JSON"))
+    return tuple(found)
 
 
 def _unknown_estimator(name: str) -> str:
@@ -170,6 +187,12 @@ def _place(entry: Estimator, within: str, name: str, index: int) -> str:
     return f"{within}.{name}" if known else f"{within}[{index}]"
 
 
+def _check_params(entry: Estimator, params: dict[str, Any]) -> Iterator[errors.FieldError]:
+    for index, (name, value) in enumerate(params.items()):
+        yield from _check_name(entry, name, _place(entry, "params", name, index))
+        yield from _check_value(entry, name, value, f"params.{name}")
+
+
 def _check_name(entry: Estimator, name: str, at: str) -> list[errors.FieldError]:
     return [] if name in entry.params else [errors.FieldError(at, _unknown_parameter(entry, name))]
 
@@ -191,30 +214,27 @@ def _unknown_parameter(entry: Estimator, name: str) -> str:
     return f"is not a parameter of this estimator; it has {', '.join(entry.params) or 'none that can be set'}"
 
 
-def _check_search(entry: Estimator, params: dict[str, Any], search: messages.Search) -> list[errors.FieldError]:
-    found = _check_extent(search)
+def _check_search(entry: Estimator, params: dict[str, Any], search: messages.Search) -> Iterator[errors.FieldError]:
+    yield from _check_extent(search)
     for index, (name, values) in enumerate(search.space.items()):
         at = _place(entry, "search.space", name, index)
-        found += _check_name(entry, name, at)
+        yield from _check_name(entry, name, at)
         if not values:
-            found.append(errors.FieldError(at, "must have at least one value to try"))
+            yield errors.FieldError(at, "must have at least one value to try")
         if name in params:
-            found.append(errors.FieldError(at, "is also given in params; give it in one of them"))
+            yield errors.FieldError(at, "is also given in params; give it in one of them")
         for number, value in enumerate(values):
-            found += _check_value(entry, name, value, f"{at}[{number}]")
-    return found
+            yield from _check_value(entry, name, value, f"{at}[{number}]")
 
 
-def _check_extent(search: messages.Search) -> list[errors.FieldError]:
-    found = []
+def _check_extent(search: messages.Search) -> Iterator[errors.FieldError]:
     if not search.space:
-        found.append(errors.FieldError("search.space", "must name at least one parameter and the values to try"))
+        yield errors.FieldError("search.space", "must name at least one parameter and the values to try")
     product = math.prod(len(values) for values in search.space.values())
     if search.kind != "random" and product > MAX_CANDIDATES:
         advice = f"makes {product} candidates, more than {MAX_CANDIDATES}; try fewer values, or kind random"
-        found.append(errors.FieldError("search.space", advice))
+        yield errors.FieldError("search.space", advice)
     if not 1 <= search.candidates <= MAX_CANDIDATES:
-        found.append(errors.FieldError("search.candidates", f"must be a whole number from 1 to {MAX_CANDIDATES}"))
+        yield errors.FieldError("search.candidates", f"must be a whole number from 1 to {MAX_CANDIDATES}")
     if not 2 <= search.folds <= MAX_FOLDS:
-        found.append(errors.FieldError("search.folds", f"must be a whole number from 2 to {MAX_FOLDS}"))
-    return found
+        yield errors.FieldError("search.folds", f"must be a whole number from 2 to {MAX_FOLDS}")

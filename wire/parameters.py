@@ -8,7 +8,7 @@ says what is allowed comes out. Knows nothing of scikit-learn.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -18,6 +18,9 @@ MAX_INTEGER = 2**32 - 1
 
 MAX_LIST = 1000
 """Longest list a parameter takes."""
+
+MAX_TEXT = 1000
+"""Longest text a parameter takes, in characters."""
 
 LISTED_OPTIONS = 24
 """Options named in one sentence; a longer list is cut, so that an error stays readable."""
@@ -61,6 +64,18 @@ def accepts(parameter: Parameter, value: object) -> bool:
     return any(_fits(allowed, value) for allowed in parameter.allowed)
 
 
+def hold_more(values: Collection[Any], most: int) -> bool:
+    """Whether there are more than ``most`` values, those within lists and objects counted; looks at no more."""
+    count, left = len(values), [values]
+    while left and count <= most:
+        given = left.pop()
+        inner = given.values() if isinstance(given, dict) else given
+        deeper = [one for one in inner if isinstance(one, (dict, list))]
+        count += sum(map(len, deeper))
+        left += deeper
+    return count > most
+
+
 def describe(parameter: Parameter) -> str:
     """What is allowed, as a phrase: ``a whole number from 1, or null``."""
     return _either([_phrase(allowed) for allowed in parameter.allowed])
@@ -88,6 +103,10 @@ def _is_list(allowed: Allowed, value: object) -> bool:
     return item is None or all(_fits(item, one) for one in value)
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TEXT
+
+
 def _is_weights(_: Allowed, value: object) -> bool:
     return isinstance(value, dict) and bool(value) and all(_is_number(one) and one >= 0 for one in value.values())
 
@@ -99,8 +118,8 @@ _FORMS: dict[Kind, Callable[[Allowed, Any], bool]] = {
     "number": lambda allowed, value: _is_number(value) and _in_range(allowed, value),
     "fraction": lambda allowed, value: isinstance(value, float) and _is_number(value) and _in_range(allowed, value),
     "option": lambda allowed, value: isinstance(value, str) and value in allowed.options,
-    "text": lambda _, value: isinstance(value, str),
-    "label": lambda _, value: isinstance(value, (str, bool)) or _is_number(value),
+    "text": lambda _, value: _is_text(value),
+    "label": lambda _, value: isinstance(value, bool) or _is_text(value) or _is_number(value),
     "list": _is_list,
     "object": lambda _, value: isinstance(value, dict),
     "class_weights": _is_weights,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +18,17 @@ def problems(found: tuple[errors.FieldError, ...]) -> dict[str, str]:
 
 def space(kind: Any = "grid", candidates: int = 20, folds: int = 3, **values: Any) -> messages.Search:
     return messages.Search(space=values, kind=kind, candidates=candidates, folds=folds)
+
+
+class Watched(list[Any]):
+    """A list that counts how many of its values were looked at."""
+
+    looked = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for one in super().__iter__():
+            self.looked += 1
+            yield one
 
 
 def test_sound_parameters_pass() -> None:
@@ -121,6 +133,43 @@ def test_a_search_is_bounded() -> None:
     assert "at least one parameter" in problems(catalogue.check("SVC", {}, space()))["search.space"]
     found = problems(catalogue.check("SVC", {}, space(candidates=501, folds=1, C=[1.0])))
     assert set(found) == {"search.candidates", "search.folds"}
+
+
+@pytest.mark.parametrize("value", ["log_loss", "no loss", ["log_loss"] * 3])
+def test_values_by_the_hundred_thousand_are_refused_unseen(value: object) -> None:
+    values = Watched([value] * 300_000)
+    search = space("random", loss=values)
+    (found,) = catalogue.check("SGDClassifier", {}, search)
+    assert (found.at, found.problem) == ("search.space", "holds more than 5000 values")
+    catalogue.check_validation("SGDClassifier", {}, messages.Validation(scoring="log_loss"), search)
+    assert values.looked <= catalogue.MAX_VALUES
+
+
+def test_a_search_stops_being_checked_at_sixteen_faults() -> None:
+    values = Watched([-1] * 1000)
+    assert len(catalogue.check("SVC", {}, space("random", C=values))) == errors.MAX_FIELD_ERRORS
+    assert values.looked == len(values) + errors.MAX_FIELD_ERRORS  # counted first
+
+
+def test_values_within_lists_and_objects_are_counted() -> None:
+    wide = [[0, 1]] * 1000
+    assert catalogue.check("HistGradientBoostingRegressor", {"interaction_cst": wide}) == ()
+    lists = Watched([[0] * 100] * 51)
+    (found,) = catalogue.check("HistGradientBoostingRegressor", {"interaction_cst": lists})
+    assert found.at == "params"
+    assert lists.looked == 51
+    weights = {str(index): 1 for index in range(catalogue.MAX_VALUES)}
+    assert catalogue.check("SVC", {"class_weight": weights})[0].at == "params"
+    assert catalogue.check("SVC", {"class_weight": {"yes": 1}}) == ()
+
+
+def test_texts_and_numbers_are_bounded() -> None:
+    long = {"class_weight": {"x" * catalogue.MAX_BYTES: 1}}
+    assert "262144 bytes" in problems(catalogue.check("SVC", long))["params"]
+    assert "262144 bytes" in problems(catalogue.check("SVC", {}, space(class_weight=[long])))["search.space"]
+    label = "x" * (parameters.MAX_TEXT + 1)
+    assert "params.constant" in problems(catalogue.check("DummyClassifier", {"constant": label}))
+    assert "params.C" in problems(catalogue.check("SVC", {"C": 10**400}))
 
 
 def test_validation_is_checked() -> None:
