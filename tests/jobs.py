@@ -7,8 +7,10 @@ import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import msgspec
+
 from api.ledger import rows
-from wire import messages
+from wire import messages, topology
 
 T = TypeVar("T")
 
@@ -34,6 +36,13 @@ def new_job(**changed: Any) -> rows.NewJob:
         "body_digest": "d1",
     }
     return rows.NewJob(**(values | changed))
+
+
+def too_large() -> str:
+    """The request of a job, stored once, that no message holds."""
+    request = messages.TrainRequest.decode(new_job().request.encode())
+    params = {"class_weight": {"a" * topology.MAX_MESSAGE_BYTES: 1}}
+    return msgspec.structs.replace(request, params=params).encode().decode()
 
 
 def new_dataset(**changed: Any) -> rows.Dataset:

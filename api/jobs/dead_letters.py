@@ -85,8 +85,13 @@ class DeadLetters:
         for job in due:
             fresh = job.holder is None or now_s - self._seen[job.job_id, job.beat] >= AGAIN_S
             if fresh and self._ledger.watching.claim_dead_letter(job):
-                self._send(job)
-                self._ledger.watching.dead_letter_sent(job)
+                try:
+                    self._send(job)
+                except errors.TooLarge as error:
+                    logs.log("job.dead_lettered", level="ERROR", job_id=job.job_id, error=error.code)
+                    self._ledger.watching.dead_letter_ended(job, "too_large")
+                else:
+                    self._ledger.watching.dead_letter_ended(job, "sent")
 
     def bury(self, body: bytes, tag: str) -> None:
         """Keep a message of the jobs queue that nobody can read. Raises errors.NotAnswered."""

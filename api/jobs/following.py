@@ -94,6 +94,8 @@ class Follower:
                 outcome = self._await_broker()
             except errors.NotAnswered as error:
                 outcome = self._refused(error)
+            except errors.TooLarge as error:
+                return Failed(error.to_body(), final=True)
             if outcome is not None:
                 return outcome
 

@@ -61,8 +61,8 @@ taken and fences out a worker that lost its lease; ``beat`` counts renewals; ``h
 worker that follows the job, and its lease; NULL: none. ``confirmed``: the broker has said it keeps a message of
 this job. ``settle_due``: the last failure is decided, but the volume has not been asked yet
 whether a version exists. ``enqueues`` grows with everyone who sets out to publish a message of it.
-``dead_letter``: '', 'due' or 'sent'; of a job whose letter is being sent ``holder`` says so and ``beat``
-counts the tries. ``events`` counts the job's events."""
+``dead_letter``: '', 'due', 'sent', or 'too_large' for a message; of a job whose letter is being sent ``holder``
+says so and ``beat`` counts the tries. ``events`` counts the job's events."""
 
 job_events = Table(
     "job_events",

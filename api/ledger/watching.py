@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sqlalchemy import ColumnElement, not_, or_, select, update
 
 from api.ledger import rows, tables
@@ -43,11 +45,11 @@ class Watching:
         with self._database.writing() as connection:
             return connection.execute(claimed).rowcount == 1
 
-    def dead_letter_sent(self, job: rows.Job) -> None:
-        """Note that the letter is out."""
-        sent = update(tables.jobs).where(_jobs.number == job.number).values(dead_letter="sent", holder=None)
+    def dead_letter_ended(self, job: rows.Job, how: Literal["sent", "too_large"]) -> None:
+        """Note that the letter is out, or that no message holds it."""
+        ended = update(tables.jobs).where(_jobs.number == job.number).values(dead_letter=how, holder=None)
         with self._database.writing() as connection:
-            connection.execute(sent)
+            connection.execute(ended)
 
     def _select(self, limit: int, *conditions: ColumnElement[bool]) -> list[rows.Job]:
         statement = select(tables.jobs).where(*conditions).order_by(_jobs.number).limit(limit)

@@ -59,8 +59,8 @@ class Shop:
         self._trainers.append(double)
         return double.start()
 
-    def accepted(self, model: str = "good") -> rows.Job:
-        return self.ledger.jobs.accept(new_job(model=model), queued_limit=99)
+    def accepted(self, model: str = "good", **changed: Any) -> rows.Job:
+        return self.ledger.jobs.accept(new_job(model=model, **changed), queued_limit=99)
 
     def run(self, job: rows.Job) -> rows.Job:
         self.task.run(job.job_id, lambda: self.acknowledged.append(job.job_id))

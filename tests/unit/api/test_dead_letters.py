@@ -16,8 +16,9 @@ from api.jobs.celery_app import make_app
 from api.jobs.dead_letters import DeadLetters
 from api.jobs.enqueueing import Enqueuer
 from api.ledger import Ledger, rows
+from api.ledger.database import now_ms
 from api.ledger.leases import Ended
-from tests.jobs import new_dataset, new_job
+from tests.jobs import new_dataset, new_job, too_large
 from tests.rabbit import wait_until
 from wire import errors, messages, settings, topology
 from wire.client import RpcClient
@@ -209,6 +210,18 @@ def test_broker_that_does_not_confirm_is_given_few_copies(broker: MemoryBroker, 
         worker.send_due()
     assert len(broker.queues[topology.DEAD].ready) == 2
     assert lite.jobs.find(job.job_id, owner=None).dead_letter == "sent"
+
+
+def test_letter_that_no_message_holds_is_not_due_for_ever(
+    broker: MemoryBroker, rpc: RpcClient, lite: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    large = failed(lite, request=too_large())
+    good = failed(lite)
+    DeadLetters(lite, rpc).send_due()
+    assert [lite.jobs.find(job.job_id, owner=None).dead_letter for job in (large, good)] == ["too_large", "sent"]
+    assert len(broker.queues[topology.DEAD].ready) == 1
+    assert [said.message for said in caplog.records if said.levelname == "ERROR"] == ["job.dead_lettered"]
+    assert lite.forget_jobs(before_ms=now_ms() + 1) == 2
 
 
 def test_letters_wait_for_a_broker_that_is_away_and_then_go_at_once(

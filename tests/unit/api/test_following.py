@@ -12,6 +12,7 @@ from api.jobs import following, task
 from api.jobs.following import Follower
 from api.jobs.leases import Held, LeaseKeeper
 from api.jobs.task import LedgerGone
+from tests.jobs import too_large
 from tests.rabbit import wait_until
 from tests.unit.api.shop import Shop, away, unheard
 from wire import errors, messages, settings, topology
@@ -247,6 +248,11 @@ def test_dataset_that_cannot_be_read_ends_the_job_at_once(shop: Shop) -> None:
     shop.trainer().failures = [errors.BadInput("The table has no rows.")]
     job = shop.run(shop.accepted())
     assert (job.status, job.error_code, job.attempts, job.dead_letter) == ("failed", "bad_input", 1, "")
+
+
+def test_request_that_no_message_holds_ends_the_job_at_once(shop: Shop) -> None:
+    job = shop.run(shop.accepted(request=too_large()))
+    assert (job.status, job.error_code, job.attempts, job.dead_letter) == ("failed", "too_large", 1, "")
 
 
 def test_cancel_nobody_asked_us_for_is_settled(shop: Shop) -> None:

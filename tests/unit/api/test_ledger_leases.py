@@ -224,7 +224,7 @@ def test_dead_letter_is_claimed_once_though_many_try(ledger: Ledger) -> None:
     due = due_letter(ledger)
     outcomes = all_at_once(*(partial(ledger.watching.claim_dead_letter, due) for _ in range(5)))
     assert sorted(outcomes) == [False] * 4 + [True]
-    ledger.watching.dead_letter_sent(due)
+    ledger.watching.dead_letter_ended(due, "sent")
     assert ledger.watching.dead_letters_due(9) == []
     assert (now(ledger, due).dead_letter, now(ledger, due).holder) == ("sent", None)
 
