@@ -86,7 +86,7 @@ class DeadLetters:
             fresh = job.holder is None or now_s - self._seen[job.job_id, job.beat] >= AGAIN_S
             if fresh and self._ledger.watching.claim_dead_letter(job):
                 try:
-                    self._send(job)
+                    self._send(self._ledger.jobs.find(job.job_id, owner=None))
                 except errors.TooLarge as error:
                     logs.log("job.dead_lettered", level="ERROR", job_id=job.job_id, error=error.code)
                     self._ledger.watching.dead_letter_ended(job, "too_large")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from api.ledger import Ledger
-from api.ledger.rows import Job
+from api.ledger.rows import Watched
 from wire import errors, logs
 
 LOOK_AT_MOST = 500
@@ -79,7 +79,7 @@ class Reaper:
             if self._stands_still(job, now_s) and (drained or not job.confirmed):
                 self._bring_back(job)
 
-    def _remember(self, jobs: list[Job], now_s: float) -> None:
+    def _remember(self, jobs: list[Watched], now_s: float) -> None:
         seen = {}
         for job in jobs:
             mark = (job.epoch, job.beat, job.enqueues, job.confirmed)
@@ -87,7 +87,7 @@ class Reaper:
             seen[job.job_id] = before if before is not None and before.mark == mark else Seen(mark, now_s)
         self._seen = seen
 
-    def _stands_still(self, job: Job, now_s: float) -> bool:
+    def _stands_still(self, job: Watched, now_s: float) -> bool:
         return now_s - self._seen[job.job_id].since_s >= self._stale_s
 
     def _queue_is_drained(self, now_s: float) -> bool:
@@ -102,7 +102,7 @@ class Reaper:
             self._empty_since_s = now_s
         return self._empty_since_s is not None and now_s - self._empty_since_s >= self._stale_s
 
-    def _take_away(self, job: Job) -> None:
+    def _take_away(self, job: Watched) -> None:
         expired = self._ledger.leases.expire(job, _LOST, limit=self._attempts)
         if expired is None:
             return  # it was renewed, or another reaper was faster
@@ -110,7 +110,7 @@ class Reaper:
         if not expired.must_settle:
             self._enqueue(job.job_id, job.request_id)
 
-    def _bring_back(self, job: Job) -> None:
+    def _bring_back(self, job: Watched) -> None:
         if self._ledger.leases.requeue(job):
             logs.log("job.reaped", level="WARNING", job_id=job.job_id, attempt=job.attempts, holder="")
             self._enqueue(job.job_id, job.request_id)

@@ -117,7 +117,7 @@ class Leases:
         """
         return self._fail(_holds(job_id, epoch), error, limit)
 
-    def expire(self, job: rows.Job, error: errors.ErrorBody, *, limit: int) -> rows.Job | None:
+    def expire(self, job: rows.Watched, error: errors.ErrorBody, *, limit: int) -> rows.Job | None:
         """Take the lease away if it was not renewed since ``job`` was read; then as a failed attempt."""
         still = and_(_holds(job.job_id, job.epoch), _jobs.beat == job.beat)
         return self._fail(still, error, limit)
@@ -154,7 +154,7 @@ class Leases:
             values |= {"error_code": ended.error.code, "error_message": ended.error.message}
         return self._change(_holds(job_id, epoch), event=ended.status, **values) is not None
 
-    def requeue(self, job: rows.Job) -> bool:
+    def requeue(self, job: rows.Watched) -> bool:
         """Claim the right to publish a waiting job again; only one of several reapers gets it."""
         unchanged = and_(_jobs.job_id == job.job_id, _jobs.enqueues == job.enqueues)
         waiting = and_(unchanged, LIVE, _jobs.holder.is_(None))

@@ -60,11 +60,24 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = "train"
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of ``jobs``; see ``tables.jobs`` for its columns."""
+class Watched(msgspec.Struct, frozen=True, kw_only=True):
+    """What maintenance, which looks at many jobs each second, reads of a row of ``jobs``; nothing large."""
 
     number: int
     job_id: str
+    request_id: str
+    cancel_requested: bool
+    confirmed: bool
+    enqueues: int
+    attempts: int
+    epoch: int
+    beat: int
+    holder: str | None
+
+
+class Job(Watched, frozen=True, kw_only=True):
+    """A row of ``jobs``; see ``tables.jobs`` for its columns."""
+
     kind: str
     owner: str
     idempotency_key: str | None
@@ -72,16 +85,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     dataset_id: str | None
     request: str
-    request_id: str
     status: Status
-    cancel_requested: bool
     settle_due: bool
-    confirmed: bool
-    enqueues: int
-    attempts: int
-    epoch: int
-    beat: int
-    holder: str | None
     fraction: float
     stage: str
     message: str

@@ -26,7 +26,7 @@ def taken(ledger: Ledger, **changed: object) -> rows.Job:
     return job
 
 
-def now(ledger: Ledger, job: rows.Job) -> rows.Job:
+def now(ledger: Ledger, job: rows.Watched) -> rows.Job:
     return ledger.jobs.find(job.job_id, owner=None)
 
 
@@ -213,7 +213,14 @@ def test_watching_tells_held_waiting_and_settling_apart(ledger: Ledger) -> None:
     assert [job.job_id for job in ledger.watching.to_settle(9)] == [given_back.job_id]
 
 
-def due_letter(ledger: Ledger) -> rows.Job:
+def test_watching_reads_nothing_large(ledger: Ledger) -> None:
+    waiting = accepted(ledger)
+    (seen,) = ledger.watching.waiting(9)
+    assert (seen.number, seen.request_id) == (waiting.number, waiting.request_id)
+    assert not hasattr(seen, "request")
+
+
+def due_letter(ledger: Ledger) -> rows.Watched:
     job = taken(ledger)
     ledger.leases.finish(job.job_id, job.epoch, Ended("failed", error=FELL, dead=True))
     (due,) = ledger.watching.dead_letters_due(9)
