@@ -87,30 +87,25 @@ def links(job_id: str, kind: str = "train") -> Links:
 
 
 class _Asked(msgspec.Struct, frozen=True):
-    dataset: messages.DatasetRef
+    """What is shown of a TrainRequest or an Order; the rest, which may be large, is passed over."""
+
+    dataset: messages.DatasetRef | None = None
+    dataset_id: str | None = None
     target: str | None = None
     estimator: str | None = None
     version: int | None = None
 
 
-def _asked(job: Job) -> _Asked:
-    if job.kind == order.KIND:
-        wanted = order.decode(job.request)
-        return _Asked(messages.DatasetRef(id=wanted.dataset_id), version=wanted.version)
-    request = messages.TrainRequest.decode(job.request.encode())
-    return _Asked(request.dataset, request.target, request.estimator)
-
-
 def view(job: Job, position: int | None = None) -> JobView:
     """The job of a row; ``position`` is its place among those that wait."""
-    asked = _asked(job)
+    asked = msgspec.json.decode(job.request, type=_Asked)
     failed = job.status == "failed"
     return JobView(
         job_id=job.job_id,
         kind=job.kind,
         status=shown(job),
         model=job.model,
-        dataset=asked.dataset,
+        dataset=asked.dataset or messages.DatasetRef(id=asked.dataset_id),
         target=asked.target,
         estimator=asked.estimator,
         version=asked.version,

@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from api.ledger import audit, rows, tables
+from api.ledger import audit, paging, rows, tables
 from api.ledger.database import Database
 from api.ledger.jobs import LIVE
 from wire import errors, messages
@@ -79,15 +79,17 @@ class Datasets:
             raise errors.DatasetNotFound
         return found
 
-    def page(self, *, owner: str | None, before: Cursor | None, limit: int) -> list[rows.Dataset]:
-        """At most ``limit`` datasets behind the cursor, newest first by the owner's own time."""
+    def page(self, *, owner: str | None, before: Cursor | None, limit: int) -> tuple[list[rows.Dataset], bool]:
+        """At most ``limit`` datasets behind the cursor, and whether more follow; see ``paging.read``.
+
+        Newest first by the owner's own time.
+        """
         at_ms = _created_ms(owner)
-        statement = _seen_by(owner).order_by(at_ms.desc(), _datasets.dataset_id.desc()).limit(limit)
+        statement = _seen_by(owner).order_by(at_ms.desc(), _datasets.dataset_id.desc())
         if before is not None:
             statement = statement.where(tuple_(at_ms, _datasets.dataset_id) < tuple_(*before))
         with self._database.reading() as connection:
-            found = connection.execute(statement)
-            return [rows.dataset(row) for row in found]
+            return paging.read(connection, statement, limit, rows.dataset, lambda one: len(one.profile or ""))
 
     def describe(self, dataset_id: str, profile: messages.DatasetProfile) -> None:
         """Store what a trainer found in it."""

@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from api.ledger import audit, changes, rows, tables
+from api.ledger import audit, changes, paging, rows, tables
 from api.ledger.database import Database, now_ms
 from wire import errors
 
@@ -139,15 +139,18 @@ class Jobs:
 
     def page(
         self, *, owner: str | None, model: str | None, status: str | None, before: int | None, limit: int
-    ) -> list[rows.Job]:
-        """At most ``limit`` jobs with a number below ``before``, newest first."""
+    ) -> tuple[list[rows.Job], bool]:
+        """At most ``limit`` jobs with a number below ``before``, newest first, and whether more follow.
+
+        See ``paging.read``.
+        """
         conditions = [_jobs.status != "withdrawn", *_seen_by(owner)]
         conditions += [] if model is None else [_jobs.model == model]
         conditions += [] if status is None else [_jobs.status == status]
         conditions += [] if before is None else [_jobs.number < before]
-        statement = select(tables.jobs).where(*conditions).order_by(_jobs.number.desc()).limit(limit)
+        statement = select(tables.jobs).where(*conditions).order_by(_jobs.number.desc())
         with self._database.reading() as connection:
-            return [rows.job(row) for row in connection.execute(statement)]
+            return paging.read(connection, statement, limit, rows.job, _size)
 
     def request_cancel(self, job_id: str, *, owner: str | None, deed: rows.Deed | None = None) -> rows.Job:
         """Cancel at once what no worker ever had; ask the worker otherwise; leave what has ended or is asked already.
@@ -237,3 +240,7 @@ def _use_dataset(connection: Connection, dataset_id: str | None) -> None:
     touch = update(tables.datasets).where(columns.dataset_id == dataset_id).values(used_ms=now_ms())
     if connection.execute(touch).rowcount == 0:
         raise errors.DatasetNotFound
+
+
+def _size(job: rows.Job) -> int:
+    return len(job.request) + len(job.result or "")

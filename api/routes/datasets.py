@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import anyio.to_thread
 import msgspec
@@ -21,7 +21,7 @@ from api.jobs.views import JobError
 from api.ledger import rows
 from api.ledger.datasets import Cursor as Place
 from api.routes.jobs import Cursor, Limit
-from api.state import CallerDep, StateDep
+from api.state import CallerDep, State, StateDep
 from api.times import iso
 from wire import errors, messages
 
@@ -44,6 +44,13 @@ class DatasetView(msgspec.Struct, frozen=True, omit_defaults=True):
     rows: int | None
     columns: tuple[messages.ColumnProfile, ...] | None
     error: JobError | None = None
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """A stored DatasetProfile whose columns, of which there may be thousands, go on as they are."""
+
+    rows: int
+    columns: msgspec.Raw
 
 
 class DatasetPage(msgspec.Struct, frozen=True):
@@ -87,13 +94,14 @@ async def upload(request: Request, state: StateDep, caller: CallerDep) -> Respon
     "", summary="List datasets", **openapi.operation(answer=DatasetPage, problems=(errors.BadInput, *openapi.OF_LEDGER))
 )
 async def list_datasets(state: StateDep, caller: CallerDep, limit: Limit = 50, cursor: Cursor = None) -> Response:
-    """Newest first, a page at a time."""
-    read = partial(state.ledger.datasets.page, owner=caller.sees, before=_place(cursor), limit=limit + 1)
-    found = await anyio.to_thread.run_sync(read)
-    more = len(found) > limit
-    last = found[:limit][-1] if more else None
-    next_cursor = None if last is None else f"{last.created_ms}-{last.dataset_id}"
-    return bodies.answer(DatasetPage(tuple(view(dataset) for dataset in found[:limit]), next_cursor))
+    """Newest first, a page at a time; a page with thousands of columns ends before `limit`."""
+    return bodies.answer(await anyio.to_thread.run_sync(_page, state, caller.sees, _place(cursor), limit))
+
+
+def _page(state: State, owner: str | None, before: Place | None, limit: int) -> DatasetPage:
+    found, more = state.ledger.datasets.page(owner=owner, before=before, limit=limit)
+    next_cursor = f"{found[-1].created_ms}-{found[-1].dataset_id}" if more else None
+    return DatasetPage(tuple(map(view, found)), next_cursor)
 
 
 @router.get("/{dataset_id}", summary="Show a dataset", **openapi.operation(answer=DatasetView, problems=_ONE))
@@ -117,7 +125,7 @@ async def delete_dataset(dataset_id: str, state: StateDep, caller: CallerDep) ->
 
 def view(dataset: rows.Dataset) -> DatasetView:
     """The dataset of a row."""
-    profile = dataset.columns()
+    profile = None if dataset.profile is None else msgspec.json.decode(dataset.profile, type=_Stored)
     failed = dataset.error_code is not None
     return DatasetView(
         dataset_id=dataset.dataset_id,
@@ -125,7 +133,7 @@ def view(dataset: rows.Dataset) -> DatasetView:
         size_bytes=dataset.size_bytes,
         created_at=iso(dataset.created_ms),
         rows=None if profile is None else profile.rows,
-        columns=None if profile is None else profile.columns,
+        columns=None if profile is None else cast("tuple[messages.ColumnProfile, ...]", profile.columns),
         error=JobError(dataset.error_code or "", dataset.error_message or "") if failed else None,
     )
 

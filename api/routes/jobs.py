@@ -6,6 +6,7 @@ Between a client and the ledger, which knows every job, so every replica gives t
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
@@ -30,7 +31,9 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _ONE: openapi.Problems = (errors.JobNotFound, *openapi.OF_LEDGER)
 
-Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
+Limit = Annotated[
+    int, Query(ge=1, le=200, description="How many at most; a page may end sooner, with a `next_cursor`.")
+]
 """The size of a page."""
 Cursor = Annotated[str | None, Query(max_length=64, description="`next_cursor` of the page before.")]
 """Where a page begins."""
@@ -55,15 +58,15 @@ async def list_jobs(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    """Newest first, a page at a time."""
+    """Newest first, a page at a time; a page of jobs with large requests ends before `limit`."""
     before = None if cursor is None else _number(cursor, "cursor")
-    read = partial(
-        state.ledger.jobs.page, owner=caller.sees, model=model, status=status, before=before, limit=limit + 1
-    )
-    found = await anyio.to_thread.run_sync(read)
-    more = len(found) > limit
-    page = tuple(views.view(job) for job in found[:limit])
-    return bodies.answer(views.JobPage(page, str(found[limit - 1].number) if more else None))
+    read = partial(state.ledger.jobs.page, owner=caller.sees, model=model, status=status, before=before, limit=limit)
+    return bodies.answer(await anyio.to_thread.run_sync(_page, read))
+
+
+def _page(read: Callable[[], tuple[list[Job], bool]]) -> views.JobPage:
+    found, more = read()
+    return views.JobPage(tuple(map(views.view, found)), str(found[-1].number) if more else None)
 
 
 @router.get("/{job_id}", summary="Show a job", **openapi.operation(answer=views.JobView, problems=_ONE))

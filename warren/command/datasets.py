@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from warren.answers import Dataset, MoreThan
+from warren.answers import Dataset, Datasets, MoreThan
 from warren.command.session import Session, command, table
 
 
@@ -33,6 +33,9 @@ def upload(session: Session, file: Path) -> None:
 def list_datasets(session: Session, limit: int) -> None:
     """List the newest datasets."""
     page = session.client.datasets(limit)
+    while page.next_cursor is not None and len(page.datasets) < limit:  # a page of wide ones ends early
+        more = session.client.datasets(limit - len(page.datasets), page.next_cursor)
+        page = Datasets((*page.datasets, *more.datasets), more.next_cursor)
     session.show(
         page,
         lambda: table(

@@ -145,6 +145,6 @@ def replicas(config: settings.Settings) -> Iterator[list[Replica]]:
 @pytest.fixture
 def client(replicas: list[Replica], ledger: Ledger) -> httpx.Client:
     """A client of the first replica, while nothing waits."""
-    for job in ledger.jobs.page(owner=None, model=None, status="queued", before=None, limit=1000):
+    for job in ledger.jobs.page(owner=None, model=None, status="queued", before=None, limit=1000)[0]:
         ledger.jobs.request_cancel(job.job_id, owner=None)
     return replicas[0].client

@@ -127,13 +127,13 @@ def test_broker_under_alarm_is_503_at_once_and_the_same_key_is_good_later(
         assert answer.status_code == 503
         assert "retry-after" in answer.headers
         assert answer.elapsed.total_seconds() < 3
-    assert ledger.jobs.page(owner=None, model=None, status="queued", before=None, limit=9) == []
+    assert ledger.jobs.page(owner=None, model=None, status="queued", before=None, limit=9)[0] == []
 
     def accepted() -> bool:
         return client.post("/train", json=BODY, headers=headers).status_code == 202
 
     wait_until(accepted, "the broker accepts again", 20)
-    (job,) = ledger.jobs.page(owner=None, model=None, status="queued", before=None, limit=9)
+    (job,) = ledger.jobs.page(owner=None, model=None, status="queued", before=None, limit=9)[0]
     assert job.idempotency_key == "alarm"
 
 
@@ -145,4 +145,4 @@ def test_queue_that_is_missing_is_503_and_the_job_is_withdrawn(
         answer = client.post("/train", json=BODY)
         channel.queue_bind(topology.JOBS, topology.JOBS, topology.JOBS)
     assert (answer.status_code, answer.json()["code"]) == (503, "unroutable")
-    assert ledger.jobs.page(owner=None, model=None, status="queued", before=None, limit=9) == []
+    assert ledger.jobs.page(owner=None, model=None, status="queued", before=None, limit=9)[0] == []

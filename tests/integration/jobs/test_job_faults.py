@@ -179,5 +179,5 @@ def test_job_of_the_past_is_swept(
 
 
 def _ids(gateway: Gateway) -> list[str]:
-    found: list[rows.Job] = gateway.ledger.jobs.page(owner=None, model=None, status=None, before=None, limit=99)
+    found: list[rows.Job] = gateway.ledger.jobs.page(owner=None, model=None, status=None, before=None, limit=99)[0]
     return [job.job_id for job in found]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import text
 
+from api.app import create_app
 from api.jobs import following, task
 from api.ledger import Ledger
 from api.ledger.tables import metadata
+from api.state import State
 from tests.postgres import Postgres
 from tests.unit.api.shop import Shop
 from wire import settings
@@ -84,3 +87,23 @@ def lite(tmp_path: Path) -> Iterator[Ledger]:
     ledger.migrate()
     yield ledger
     ledger.close()
+
+
+@pytest.fixture
+async def state(lite: Ledger) -> AsyncIterator[State]:
+    """A replica's, on a broker in memory."""
+    rpc = MemoryBroker().async_client("api", "api")
+    await rpc.start()
+    assert await rpc.wait_connected(10)
+    state = State(settings.Settings(), rpc, lite, None)  # type: ignore[arg-type]
+    yield state
+    await state.trail.close()
+    await rpc.close()
+
+
+@pytest.fixture
+async def client(state: State) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(state.settings)
+    app.state.gateway = state
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        yield client

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api.jobs import accepting, streams
 from api.keys.callers import LOCAL
-from api.ledger import Ledger
 from api.ledger.rows import Job
 from api.state import State
 from tests.jobs import new_job
-from wire import errors, settings
-from wire.memory import MemoryBroker
-
-
-@pytest.fixture
-async def state(tmp_path: Path) -> AsyncIterator[State]:
-    broker = MemoryBroker()
-    ledger = Ledger(settings.Ledger(url=f"sqlite:///{tmp_path}/ledger.sqlite3"))
-    ledger.migrate()
-    rpc = broker.async_client("api", "api")
-    await rpc.start()
-    assert await rpc.wait_connected(10)
-    yield State(settings.Settings(), rpc, ledger, None)  # type: ignore[arg-type]
-    await rpc.close()
-    ledger.close()
+from wire import errors
 
 
 def unavailable(*_: object, **__: object) -> Any:

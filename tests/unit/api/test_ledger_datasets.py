@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from api.datasets.files import DatasetFolder
-from api.ledger import Ledger, rows
+from api.ledger import Ledger, paging, rows
 from api.ledger.database import now_ms
 from tests.jobs import all_at_once, new_dataset, new_job
 from wire import errors, messages
@@ -31,19 +31,19 @@ def test_same_bytes_from_two_owners_are_one_dataset_seen_by_both(ledger: Ledger)
     assert again == msgspec.structs.replace(dataset, created_ms=9)
     for owner, created_ms in (("ann", 1), ("bob", 9), (None, 1)):
         assert ledger.datasets.find(dataset.dataset_id, owner=owner).created_ms == created_ms
-        (listed,) = ledger.datasets.page(owner=owner, before=None, limit=9)
+        (listed,) = ledger.datasets.page(owner=owner, before=None, limit=9)[0]
         assert listed.created_ms == created_ms
     with pytest.raises(errors.DatasetNotFound):
         ledger.datasets.find(dataset.dataset_id, owner="eve")
-    assert ledger.datasets.page(owner="eve", before=None, limit=9) == []
+    assert ledger.datasets.page(owner="eve", before=None, limit=9)[0] == []
 
 
 def test_a_page_is_in_the_order_in_which_its_owner_stored(ledger: Ledger) -> None:
     first, second = (place(ledger, new_dataset(created_ms=at)) for at in (1, 2))
     for at, one in ((8, second), (9, first)):
         place(ledger, msgspec.structs.replace(one, created_ms=at), owner="bob")
-    (newest,) = ledger.datasets.page(owner="bob", before=None, limit=1)
-    (oldest,) = ledger.datasets.page(owner="bob", before=(newest.created_ms, newest.dataset_id), limit=9)
+    (newest,) = ledger.datasets.page(owner="bob", before=None, limit=1)[0]
+    (oldest,) = ledger.datasets.page(owner="bob", before=(newest.created_ms, newest.dataset_id), limit=9)[0]
     assert [(newest.dataset_id, newest.created_ms), (oldest.dataset_id, oldest.created_ms)] == [
         (first.dataset_id, 9),
         (second.dataset_id, 8),
@@ -73,12 +73,27 @@ def test_pages_go_from_newest_to_oldest(ledger: Ledger) -> None:
     seen: list[str] = []
     before = None
     for _ in range(4):
-        (one,) = ledger.datasets.page(owner="ann", before=before, limit=1)
+        (one,) = ledger.datasets.page(owner="ann", before=before, limit=1)[0]
         seen.append(one.dataset_id)
         before = (one.created_ms, one.dataset_id)
-    assert ledger.datasets.page(owner="ann", before=before, limit=1) == []
+    assert ledger.datasets.page(owner="ann", before=before, limit=1)[0] == []
     assert sorted(seen) == sorted(one.dataset_id for one in made)
     assert (seen[0], seen[-1]) == (made[3].dataset_id, made[0].dataset_id)
+
+
+def test_pages_end_behind_so_many_characters_of_profiles(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [place(ledger, new_dataset(created_ms=at)).dataset_id for at in range(50)]
+    for dataset_id in made:
+        ledger.datasets.describe(dataset_id, PROFILE)
+    monkeypatch.setattr(paging, "PAGE_CHARS", len(PROFILE.encode()) * 23 + 1)
+    seen, before, sizes = [], None, []
+    more = True
+    while more:
+        page, more = ledger.datasets.page(owner="ann", before=before, limit=30)
+        before = (page[-1].created_ms, page[-1].dataset_id)
+        seen += [one.dataset_id for one in page]
+        sizes.append(len(page))
+    assert (sizes, seen) == ([24, 24, 2], made[::-1])
 
 
 def test_description_is_kept_and_missing_ones_are_found(ledger: Ledger) -> None:
@@ -104,7 +119,7 @@ def test_dataset_goes_when_its_last_owner_lets_go(ledger: Ledger) -> None:
     with pytest.raises(errors.DatasetNotFound):
         ledger.datasets.delete(dataset.dataset_id, owner="ann")
     assert ledger.datasets.delete(dataset.dataset_id, owner="bob")
-    assert ledger.datasets.page(owner=None, before=None, limit=9) == []
+    assert ledger.datasets.page(owner=None, before=None, limit=9)[0] == []
 
 
 def test_admin_deletes_for_all(ledger: Ledger) -> None:

@@ -61,7 +61,7 @@ def test_keys_of_two_owners_do_not_meet(ledger: Ledger) -> None:
 def test_one_key_sent_sixteen_times_at_once_makes_one_job(ledger: Ledger) -> None:
     outcomes = all_at_once(*(partial(accept, ledger, idempotency_key="k") for _ in range(16)))
     assert len({outcome.job_id for outcome in outcomes}) == 1
-    assert len(ledger.jobs.page(owner=None, model=None, status=None, before=None, limit=100)) == 1
+    assert len(ledger.jobs.page(owner=None, model=None, status=None, before=None, limit=100)[0]) == 1
 
 
 def test_jobs_without_a_key_are_all_different(ledger: Ledger) -> None:
@@ -98,7 +98,7 @@ def test_other_owners_jobs_are_not_found(ledger: Ledger) -> None:
     for act in (ledger.jobs.find, ledger.jobs.request_cancel):
         with pytest.raises(errors.JobNotFound):
             act(job.job_id, owner="bob")
-    assert ledger.jobs.page(owner="bob", model=None, status=None, before=None, limit=9) == []
+    assert ledger.jobs.page(owner="bob", model=None, status=None, before=None, limit=9)[0] == []
     assert ledger.jobs.find(job.job_id, owner=None).owner == "ann"
 
 
@@ -108,7 +108,7 @@ def test_list_is_newest_first_by_pages_and_filters(ledger: Ledger) -> None:
 
     def page(**changed: object) -> list[str]:
         asked = {"owner": "local", "model": None, "status": None, "before": None, "limit": 9} | changed
-        return [job.job_id for job in ledger.jobs.page(**asked)]
+        return [job.job_id for job in ledger.jobs.page(**asked)[0]]
 
     newest_first = [job.job_id for job in reversed(made)]
     assert page() == newest_first
@@ -234,7 +234,7 @@ def test_locked_sqlite_is_waited_for_and_then_an_error_of_ours(tmp_path_factory:
     held.wait(10)
     with pytest.raises(errors.LedgerUnavailable):
         accept(waiter)
-    assert waiter.jobs.page(owner=None, model=None, status=None, before=None, limit=1) == []  # readers go on
+    assert waiter.jobs.page(owner=None, model=None, status=None, before=None, limit=1)[0] == []  # readers go on
     release.set()
     thread.join(10)
     holder.close()

@@ -17,7 +17,7 @@ def test_withdrawn_job_is_shown_to_nobody_and_dropped_by_workers(ledger: Ledger)
     assert ledger.jobs.withdraw(job).status == "withdrawn"
     with pytest.raises(errors.JobNotFound):
         ledger.jobs.find(job.job_id, owner=None)
-    assert ledger.jobs.page(owner=None, model=None, status=None, before=None, limit=9) == []
+    assert ledger.jobs.page(owner=None, model=None, status=None, before=None, limit=9)[0] == []
     assert ledger.leases.take(job.job_id, "w") is None
 
 

@@ -141,7 +141,7 @@ def test_sweep_removes_what_nobody_owns_and_keeps_the_rest(lite: Ledger, tmp_pat
 
 
 def _jobs(ledger: Ledger) -> list[str]:
-    return [job.job_id for job in ledger.jobs.page(owner=None, model=None, status=None, before=None, limit=9)]
+    return [job.job_id for job in ledger.jobs.page(owner=None, model=None, status=None, before=None, limit=9)[0]]
 
 
 def test_sweep_of_a_folder_that_is_not_there_is_harmless(lite: Ledger, tmp_path: Path) -> None:

@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
-from api.app import create_app
 from api.keys.callers import LOCAL
-from api.ledger import Ledger
 from api.offline import order as orders
 from api.state import State
 from tests.jobs import new_dataset, new_job
-from wire import errors, settings
-from wire.memory import MemoryBroker
+from wire import errors
 
 KEYED = {"idempotency-key": "k"}
 GONE = "d" * 32
-
-
-@pytest.fixture
-async def state(tmp_path: Path) -> AsyncIterator[State]:
-    ledger = Ledger(settings.Ledger(url=f"sqlite:///{tmp_path}/ledger.sqlite3"))
-    ledger.migrate()
-    rpc = MemoryBroker().async_client("api", "api")
-    await rpc.start()
-    assert await rpc.wait_connected(10)
-    state = State(settings.Settings(), rpc, ledger, None)  # type: ignore[arg-type]
-    yield state
-    await state.trail.close()
-    await rpc.close()
-    ledger.close()
-
-
-@pytest.fixture
-async def client(state: State) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(state.settings)
-    app.state.gateway = state
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
-        yield client
 
 
 async def test_training_whose_data_is_gone_is_still_its_job(state: State, client: httpx.AsyncClient) -> None:

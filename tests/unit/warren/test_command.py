@@ -91,6 +91,8 @@ def test_datasets_are_uploaded_listed_and_deleted(run: Run, tmp_path: Path) -> N
     unseen = {**DATASET, "rows": None, "columns": None}
     assert "not looked at yet" in run([ok(unseen, 201)], "datasets", "upload", str(file))[1]
     assert "d" * 32 in run([ok({"datasets": [DATASET, unseen], "next_cursor": None})], "datasets", "list")[1]
+    short, rest = ({"datasets": [DATASET], "next_cursor": "next"} for _ in range(2))
+    assert run([ok(short), ok(rest)], "datasets", "list", "--limit", "2")[1].count("d" * 32) == 2
     assert "Deleted" in run([Answer(204, b"")], "datasets", "delete", "d" * 32)[1]
 
 
