@@ -86,7 +86,6 @@ class AsyncTransport:
         while True:
             try:
                 async for event in self._stream(job_id, parser, end):
-                    began, attempt = time.monotonic(), 0
                     yield event
                     if event.name in answers.ENDED:
                         return
@@ -96,6 +95,8 @@ class AsyncTransport:
             except errors.WarrenError as error:
                 broken = error
             check_time(end, job_id)
+            if parser.heard:
+                began, attempt = time.monotonic(), 0
             attempt += 1
             pause_s = FOLLOWING.pause_s(broken, attempt, time.monotonic() - began)
             if pause_s is None:

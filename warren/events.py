@@ -1,6 +1,7 @@
 """A job's event stream, line by line: Server-Sent Events as the gateway writes them.
 
-Between a streamed answer and ``Job.events``. Comments keep the connection alive and say nothing.
+Between a streamed answer and ``Job.events``. A comment says that the
+gateway is well and that nothing has happened for a while.
 """
 
 from __future__ import annotations
@@ -20,18 +21,21 @@ class Parser:
     """Takes lines, gives events.
 
     ``last_id`` is what to send as Last-Event-ID after a break; ``complete``: the gateway has said
-    that nothing will follow.
+    that nothing will follow; ``heard``: this connection has brought a new event, or has lived so long
+    that a comment came.
     """
 
     def __init__(self, last_id: int = 0) -> None:
         """``last_id``: the number of the last event that is known already."""
         self.last_id = last_id
         self.complete = False
+        self.heard = False
         self._fields: dict[str, str] = {}
 
     def start(self) -> None:
         """A new connection: half an event of the one before counts for nothing."""
         self._fields = {}
+        self.heard = False
 
     def headers(self) -> dict[str, str]:
         """What to send so that the stream goes on where it broke off."""
@@ -44,6 +48,8 @@ class Parser:
             name, _, value = line.partition(":")
             if name:
                 self._fields[name] = value.removeprefix(" ")
+            else:
+                self.heard = True
             return
         fields, self._fields = self._fields, {}
         if "data" not in fields:
@@ -54,5 +60,5 @@ class Parser:
         except ValueError as error:
             raise errors.UnexpectedAnswer("The event stream cannot be read.") from error
         if number > self.last_id:
-            self.last_id = number
+            self.last_id, self.heard = number, True
             yield event

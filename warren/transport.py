@@ -22,7 +22,7 @@ from warren.patience import Retries
 T = TypeVar("T")
 
 FOLLOWING = Retries(attempts=12, total_s=300, first_pause_s=0.5, longest_pause_s=10)
-"""How often an event stream is taken up again without having brought anything new."""
+"""How often an event stream is taken up again without a sign of life: a new event, or a comment."""
 
 
 class Transport:
@@ -95,7 +95,6 @@ class Transport:
         while True:
             try:
                 for event in self._stream(job_id, parser, end):
-                    began, attempt = time.monotonic(), 0
                     yield event
                     if event.name in answers.ENDED:
                         return
@@ -105,6 +104,8 @@ class Transport:
             except errors.WarrenError as error:
                 broken = error
             check_time(end, job_id)
+            if parser.heard:
+                began, attempt = time.monotonic(), 0
             attempt += 1
             pause_s = FOLLOWING.pause_s(broken, attempt, time.monotonic() - began)
             if pause_s is None or self._closed.wait(pause_s):

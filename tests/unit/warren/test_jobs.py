@@ -82,11 +82,32 @@ def test_a_wait_has_an_end_and_the_job_goes_on() -> None:
         assert time.monotonic() - began < 3
 
 
-def test_streams_that_bring_nothing_are_given_up() -> None:
-    with ScriptedGateway(ok(JOB), problem(429, "overloaded")) as gateway, warren.Client(gateway.url) as client:
-        with pytest.raises(warren.Overloaded):
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (problem(429, "overloaded"), warren.Overloaded),
+        (Answer(200, b"retry: 1000\n\n", SSE), warren.ConnectionFailed),
+    ],
+    ids=["refused", "empty"],
+)
+async def test_streams_that_bring_nothing_are_given_up(answer: Answer, kind: type[Exception]) -> None:
+    with ScriptedGateway(ok(JOB), answer) as gateway, warren.Client(gateway.url) as client:
+        with pytest.raises(kind):
             client.job("a" * 32).wait()
         assert len(gateway.asked) == 1 + transport.FOLLOWING.attempts
+
+
+async def test_a_stream_that_ends_after_a_long_silence_is_taken_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = Retries(attempts=4, total_s=0.3, first_pause_s=0.01)
+    monkeypatch.setattr("warren.transport.FOLLOWING", short)
+    monkeypatch.setattr("warren.async_transport.FOLLOWING", short)
+    quiet = Answer(200, b"retry: 1000\n\n: alive\n\n", SSE, late_s=0.6)
+    script = [ok(JOB), *[quiet] * 2, *events_of(LAST)]
+    with ScriptedGateway(*script) as gateway, warren.Client(gateway.url) as client:
+        assert client.job("a" * 32).wait().version == 4
+    with ScriptedGateway(*script) as gateway:
+        async with warren.AsyncClient(gateway.url) as client:
+            assert (await (await client.job("a" * 32)).wait()).version == 4
 
 
 def test_an_unknown_job_is_not_asked_for_again() -> None:
