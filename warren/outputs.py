@@ -1,4 +1,4 @@
-"""Files that are written here: whole under their name, or not at all.
+"""Files that are written here: whole under their name, or not at all; what is no plain file is written to.
 
 Between an answer that is streamed, or a command's results, and a disk.
 """
@@ -13,7 +13,15 @@ from typing import BinaryIO
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, put in the place of ``path`` at the end; what fails before leaves that as it was."""
+    """A file to write to, put in the place of ``path`` at the end; what fails before leaves that as it was.
+
+    A link stays, and leads to the new file. A pipe or a device is written to as it is.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            yield file
+        return
+    path = path.resolve()
     draft = path.with_name(f"{path.name}.part")
     try:
         with draft.open("wb") as file:

@@ -53,6 +53,7 @@ def output(session: Session, job_id: str, output: Path | None) -> int:
 
 def _fetched(session: Session, job: Job, path: Path) -> int:
     job.save(path)
-    session.say(f"Wrote {path} ({outputs.format_of(path)}, {path.stat().st_size} bytes).")
+    size = f", {path.stat().st_size} bytes" if path.is_file() else ""
+    session.say(f"Wrote {path} ({outputs.format_of(path)}{size}).")
     refused = job.result.refused if job.result else 0
     return exits.FAILED if refused else exits.OK

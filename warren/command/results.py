@@ -110,7 +110,7 @@ def text(value: Scalar) -> str:
 def opened(path: Path | None) -> Iterator[BinaryIO]:
     """The file to write to, standard output where ``path`` is None.
 
-    A file is written beside its place and put there at the end; what fails before leaves it as it was.
+    What is a file is written beside its place and put there at the end, see ``outputs.replacing``.
     """
     if path is None:
         yield sys.stdout.buffer
