@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 import click
 
 from warren import errors
-from warren.admin import Check, Diagnosis
+from warren.admin import Check
+from warren.client import Client
 from warren.command import exits
 from warren.command.session import Session, command
 
@@ -22,6 +23,7 @@ SKEW_S = 2.0
 """Seconds two clocks may differ before it is worth a warning."""
 SLOW_S = 0.5
 """Seconds a round trip to the gateway may take before it is worth a warning."""
+_ON_THE_MACHINE = "On the gateway's machine: make status, make logs"
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "failed": "FAILED "}
 
 
@@ -40,37 +42,51 @@ def doctor(session: Session) -> int:
 
 
 def _looked_at(session: Session) -> Iterator[Check]:
+    client = session.client
+    began = time.monotonic()
     try:
-        began = time.monotonic()
-        said = session.client.ping()
-        took_s = time.monotonic() - began
+        said = client.ping()
     except errors.NotAnswered as error:
-        yield Check("gateway", "failed", f"{session.client.url}: {error}", "Start it (`make up`), or mend the address.")
+        yield Check("gateway", "failed", f"{client.url}: {error}", "Start it (`make up`), or mend the address.")
         return
+    except errors.ApiError as error:
+        yield _failed("gateway", error)
+        yield from _readiness(client)
+        return
+    took_s = time.monotonic() - began
     slow = took_s > SLOW_S
     mend = "Look at the network between here and the gateway." if slow else ""
-    yield Check("gateway", "warning" if slow else "ok", f"{session.client.url} answers in {took_s * 1000:.0f} ms", mend)
+    yield Check("gateway", "warning" if slow else "ok", f"{client.url} answers in {took_s * 1000:.0f} ms", mend)
     yield _clock(said.get("date", ""))
     try:
-        yield from _told(session.client.diagnosis())
+        yield from client.diagnosis().checks
     except (errors.Unauthenticated, errors.Forbidden) as error:
         yield Check("key", "warning", error.detail, "Give an admin's key to see the inside of the gateway.")
-        yield from _readiness(session)
+        yield from _readiness(client)
     except errors.NotFound:
         yield Check("diagnosis", "warning", "this gateway is older than the command", "Update one of them.")
-        yield from _readiness(session)
+        yield from _readiness(client)
+    except errors.WarrenError as error:
+        yield _failed("diagnosis", error)
+        yield from _readiness(client)
 
 
-def _told(diagnosis: Diagnosis) -> Iterator[Check]:
-    yield from diagnosis.checks
-
-
-def _readiness(session: Session) -> Iterator[Check]:
-    health = session.client.readiness()
+def _readiness(client: Client) -> Iterator[Check]:
+    try:
+        health = client.readiness()
+    except errors.WarrenError as error:
+        yield _failed("ready", error)
+        return
     if not health.reasons:
         yield Check("ready", "ok", "every part is there")
     for name, reason in health.reasons.items():
-        yield Check(name, "failed", reason, "On the gateway's machine: make status, make logs")
+        yield Check(name, "failed", reason, _ON_THE_MACHINE)
+
+
+def _failed(name: str, error: errors.WarrenError) -> Check:
+    if isinstance(error, errors.ApiError):
+        return Check(name, "failed", f"{error.detail} ({error.code}, {error.status})", error.hint or _ON_THE_MACHINE)
+    return Check(name, "failed", str(error), _ON_THE_MACHINE)
 
 
 def _clock(date: str) -> Check:

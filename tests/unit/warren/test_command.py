@@ -7,32 +7,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.rabbit import wait_until
 from tests.source_tree import CHECKOUT
-from tests.unit.warren.gateway import ACCEPTED, JOB, Answer, Script, ScriptedGateway, ok, problem
+from tests.unit.warren.conftest import Run
+from tests.unit.warren.gateway import ACCEPTED, JOB, Answer, ScriptedGateway, ok, problem
 from tests.unit.warren.served import MODEL, VERSION
 from tests.unit.warren.told import ALIAS, DATASET, DONE, KEY, ended
-from warren.command import main
 from warren.version import VERSION as OWN_VERSION
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command against a gateway with this script: its status, what it wrote, what it said."""
-
-    def call(script: list[Script], *arguments: str) -> tuple[int, str, str]:
-        with ScriptedGateway(*script) as gateway:
-            status = main(["--url", gateway.url, *arguments])
-        return (status, *capfd.readouterr())
-
-    return call
 
 
 def test_tables_for_people_and_json_for_programs(run: Run) -> None:
@@ -200,32 +185,6 @@ def test_an_upload_is_predicted_at_the_gateway_and_its_output_fetched(run: Run, 
     assert [file.name for file in tmp_path.iterdir()] == ["out.csv"]
     for usage in (["output", "x"], ["predict", "m", "--dataset", "x"], ["predict", "m", __file__, "--dataset", "x"]):
         assert run([ACCEPTED], *usage)[0] == 2
-
-
-def test_the_doctor_tells_what_to_mend(run: Run) -> None:
-    checks = [
-        {"name": "broker", "status": "ok", "detail": "is connected"},
-        {"name": "workers", "status": "failed", "detail": "nobody", "mend": "Start a worker."},
-    ]
-    found = ok({"status": "failed", "at": "2026-11-22T10:00:00Z", "checks": checks, "versions": {}})
-    status, written, _ = run([ok({}), found], "doctor")
-    assert status == 1
-    assert "-> Start a worker." in written
-    status, written, _ = run([ok({}, date="Thu, 01 Jan 1970 00:00:00 GMT"), found], "doctor", "--json")
-    assert json.loads(written)["status"] == "failed"
-
-
-def test_the_doctor_without_an_admins_key_sees_what_is_missing(run: Run) -> None:
-    missing = ok({"status": "not ready", "reasons": {"workers": "no Celery worker is running"}}, 503)
-    status, written, _ = run([ok({}), problem(403, "forbidden"), missing], "doctor")
-    assert (status, "no Celery worker" in written) == (1, True)
-    status, written, _ = run([ok({}), problem(404, "not_found"), ok({"status": "ready"})], "doctor")
-    assert (status, "every part is there" in written) == (0, True)
-
-
-def test_the_doctor_names_a_gateway_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor", "--url", "http://127.0.0.1:1"]) == 1
-    assert "FAILED" in capfd.readouterr().out
 
 
 def test_every_command_has_help(run: Run) -> None:
