@@ -191,7 +191,10 @@ def keys(limit: int, cursor: str | None) -> Call[admin.Keys]:
 
 
 def create_key(owner: str, scopes: list[str], days: int | None, rate_per_s: float | None) -> Call[admin.NewKey]:
-    """POST /keys."""
+    """POST /keys. Raises ValueError for a rate that is no number above 0."""
+    if rate_per_s is not None and not rate_per_s > 0:
+        raise ValueError("rate_per_s is a number of calls above 0, or math.inf for any number.")
+    # JSON has no infinity: it goes as null, which is any number there too.
     given = {"owner": owner, "scopes": scopes, "days": days, "rate_per_s": rate_per_s}
     body = {name: value for name, value in given.items() if value is not None}
     return Call("POST", "/keys", reader(admin.NewKey), msgspec.json.encode(body), JSON)

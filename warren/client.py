@@ -256,7 +256,10 @@ class Client:
     def create_key(
         self, owner: str, scopes: Sequence[str], days: int | None = None, rate_per_s: float | None = None
     ) -> admin.NewKey:
-        """Make a key; the answer is the only place that shows it. What is None is as the gateway's settings say."""
+        """Make a key; the answer is the only place that shows it. What is None is as the gateway's settings say.
+
+        ``rate_per_s`` math.inf: it may make any number of calls.
+        """
         return self._transport.run(calls.create_key(owner, list(scopes), days, rate_per_s))
 
     def revoke_key(self, prefix: str) -> None:

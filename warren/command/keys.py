@@ -5,6 +5,9 @@ Between the command line and the calls under /keys, which are an admin's.
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import click
 
 from warren import admin
@@ -35,6 +38,18 @@ def _rate(key: admin.Key) -> str:
     return "any" if key.rate_per_s is None else f"{key.rate_per_s:g}/s"
 
 
+class _Rate(click.FloatRange):
+    """Calls a second; ``none`` is any number of them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if value == "none":
+            return math.inf
+        rate_per_s = float(super().convert(value, param, ctx))
+        if math.isnan(rate_per_s):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return rate_per_s
+
+
 @keys.command()
 @click.argument("owner")
 @click.option(
@@ -49,8 +64,8 @@ def _rate(key: admin.Key) -> str:
 @click.option(
     "--rate",
     "rate_per_s",
-    type=click.FloatRange(0, 100_000, min_open=True),
-    help="Calls a second it may make; else what the gateway's setting says.",
+    type=_Rate(0, 100_000, min_open=True),
+    help="Calls a second it may make, none: any number; else what the gateway's setting says.",
 )
 @command
 def create(session: Session, owner: str, scopes: tuple[str, ...], days: int | None, rate_per_s: float | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import warren
 from tests.unit.warren.gateway import ACCEPTED, JOB, PREDICTED, Answer, ScriptedGateway, ok, problem
 from tests.unit.warren.served import MODEL, VERSION
 from tests.unit.warren.told import ALIAS, DATASET, KEY
+from warren.command import main
 
 GONE = Answer(204, b"")
 KEYS = ok({"keys": [KEY], "next_cursor": None})
@@ -64,6 +66,23 @@ def test_every_method_is_among_them() -> None:
     methods = {name for name, _ in inspect.getmembers(warren.AsyncClient, inspect.isfunction) if name[0] != "_"}
     elsewhere = {"close", "train", "upload", "predict_batches", "predict_dataset"}
     assert {call[0] for call in CALLS} | elsewhere == methods
+
+
+async def test_a_key_is_made_with_a_rate_without_one_or_as_the_setting_says() -> None:
+    answer = ok({**KEY, "key": "wk_x"}, 201)
+    with ScriptedGateway(answer) as gateway, warren.Client(gateway.url) as client:
+        for rate_per_s in (None, 2.5, math.inf):
+            client.create_key("ann", ["predict"], rate_per_s=rate_per_s)
+        assert main(["keys", "create", "ann", "--scope", "predict", "--rate", "none", "--url", gateway.url]) == 0
+        async with warren.AsyncClient(gateway.url) as other:
+            await other.create_key("ann", ["predict"], rate_per_s=math.inf)
+        asked = {"owner": "ann", "scopes": ["predict"]}
+        bodies = [asked, {**asked, "rate_per_s": 2.5}, *[{**asked, "rate_per_s": None}] * 3]
+        assert [request.json for request in gateway.asked] == bodies
+        for rate_per_s in (math.nan, -math.inf, 0.0):
+            with pytest.raises(ValueError, match="above 0"):
+                client.create_key("ann", ["predict"], rate_per_s=rate_per_s)
+        assert len(gateway.asked) == len(bodies)
 
 
 def test_an_alias_that_is_not_there_is_not_found() -> None:

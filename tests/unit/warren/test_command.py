@@ -68,6 +68,11 @@ def test_keys_are_made_listed_and_revoked(run: Run) -> None:
     assert "revoked" in run([Answer(204, b"")], "keys", "revoke", "k3v09xqa")[1]
 
 
+@pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "100001", "some"])
+def test_a_rate_that_is_none_is_wrong_usage(run: Run, rate: str) -> None:
+    assert run([problem(500, "internal_error")], "keys", "create", "ann", "--scope", "train", "--rate", rate)[0] == 2
+
+
 def test_datasets_are_uploaded_listed_and_deleted(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text("note\nx\n")
