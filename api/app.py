@@ -27,7 +27,8 @@ API_VERSION = "1"
 """The version of the HTTP API, not of the package: it changes when a caller has to."""
 _DESCRIPTION = (
     "Train scikit-learn models and predict with them. Every error is a problem document (RFC 9457) with a "
-    "stable `code`; every answer has an `X-Request-ID`."
+    "stable `code`, and under `/v1`, `/v2` and `/mlflow` one of the protocol's own form; every answer has an "
+    "`X-Request-ID`."
 )
 
 

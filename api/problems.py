@@ -62,6 +62,7 @@ STATUS: dict[str, int] = {
     "unsupported_media_type": 415,
     "length_required": 411,
     "uri_too_long": 414,
+    "range_not_satisfiable": 416,
     "headers_too_large": 431,
 }
 """Error code to HTTP status. A code that is not here is a defect and answers 500."""
@@ -128,7 +129,7 @@ def _within_bound(problem: Problem) -> bytes:
 
 def extra_headers(error: errors.WarrenError) -> dict[str, str]:
     """The headers an error brings: Retry-After in whole seconds (429, 503), Allow (405), the
-    scheme of keys (401).
+    size of the file (416), the scheme of keys (401).
 
     The seconds are drawn from 1 to 3 so that refused clients do not all come back together; for a
     key over its rate they are those until its next call may pass.
@@ -140,6 +141,8 @@ def extra_headers(error: errors.WarrenError) -> dict[str, str]:
         headers["retry-after"] = str(random.randint(1, 3))  # noqa: S311 - jitter, not a secret
     if isinstance(error, refusals.MethodNotAllowed) and error.allow:
         headers["allow"] = error.allow
+    if isinstance(error, refusals.RangeNotSatisfiable):
+        headers["content-range"] = f"bytes */{error.size_bytes}"
     if error.code == "unauthenticated":
         headers["www-authenticate"] = 'Bearer realm="warren"'
     return headers

@@ -48,6 +48,17 @@ class UriTooLong(errors.Answered):
     code = "uri_too_long"
 
 
+class RangeNotSatisfiable(errors.Answered):
+    """The file has no such range."""
+
+    code = "range_not_satisfiable"
+
+    def __init__(self, size_bytes: int) -> None:
+        """``size_bytes``: the whole file."""
+        super().__init__(hint=f"It has {size_bytes} bytes.")
+        self.size_bytes = size_bytes
+
+
 class HeadersTooLarge(errors.Answered):
     """The headers of this request are too large."""
 

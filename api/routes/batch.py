@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal
 import anyio.to_thread
 from fastapi import APIRouter, Query
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, MalformedRangeHeader, RangeNotSatisfiable, Response
 
-from api import bodies, openapi
+from api import bodies, openapi, refusals
 from api.jobs import accepting, views
 from api.keys.callers import Caller
 from api.ledger import rows
@@ -45,6 +45,15 @@ _PROBLEMS: openapi.Problems = (
     errors.ModelCorrupt,
     *openapi.OF_LEDGER,
 )
+
+_RANGE = {
+    "name": "Range",
+    "in": "header",
+    "required": False,
+    "description": "Parts of the file, such as `bytes=0-999`; what is no range of bytes is ignored.",
+    "schema": {"type": "string"},
+}
+_CONTENT_RANGE = {"Content-Range": {"description": "Where the part is, and the size.", "schema": {"type": "string"}}}
 
 Format = Literal["csv", "parquet"]
 """How an output is sent."""
@@ -110,11 +119,40 @@ async def _order(request: Request, state: State, caller: Caller, body: orders.Ba
 def _output_operation() -> dict[str, Any]:
     declared = openapi.operation(
         answer_media="text/csv",
-        problems=(errors.BadInput, errors.JobNotFound, errors.NotFound, errors.Conflict, *openapi.OF_LEDGER),
+        problems=(
+            errors.BadInput,
+            errors.JobNotFound,
+            errors.NotFound,
+            errors.Conflict,
+            refusals.RangeNotSatisfiable,
+            *openapi.OF_LEDGER,
+        ),
         headers={"Content-Disposition": "A name for the file.", "ETag": "Changes with the content."},
+        parameters=[_RANGE],
     )
-    declared["responses"][200]["content"] = {"text/csv": _BYTES, PARQUET_TYPE: _BYTES}
-    return declared
+    answers = declared["responses"]
+    whole = answers[200] | {"content": {"text/csv": _BYTES, PARQUET_TYPE: _BYTES}}
+    part = whole | {
+        "description": "Partial Content",
+        "headers": {**whole["headers"], **_CONTENT_RANGE},
+        "content": {**whole["content"], "multipart/byteranges": _BYTES},
+    }
+    refused = answers[416] | {"headers": {**answers[416]["headers"], **_CONTENT_RANGE}}
+    return {**declared, "responses": dict(sorted({**answers, 200: whole, 206: part, 416: refused}.items()))}
+
+
+class _Output(FileResponse):
+    """A file, whole or in parts; Starlette refuses parts in plain text."""
+
+    @classmethod
+    def _parse_range_header(cls, http_range: str, file_size: int) -> list[tuple[int, int]]:
+        """The parts; none means the whole, as HTTP wants it for units that nobody knows (RFC 9110, 14.2)."""
+        try:
+            return super()._parse_range_header(http_range, file_size)
+        except MalformedRangeHeader:
+            return []
+        except RangeNotSatisfiable:
+            raise refusals.RangeNotSatisfiable(file_size) from None
 
 
 @router.get("/jobs/{job_id}/output", summary="Fetch the output of a job", **_output_operation())
@@ -125,7 +163,9 @@ async def get_output(
     caller: CallerDep,
     format: Annotated[Format | None, Query(description="Instead of the header Accept; CSV where neither says.")] = None,
 ) -> Response:
-    """The file as CSV or Parquet, also in ranges. 409 until the job has succeeded, 404 where it never will."""
+    """The file as CSV or Parquet, also in ranges. 409 until the job has succeeded, 404 where it never will, 416 for
+    a range that is not there.
+    """
     name, media = (PARQUET, PARQUET_TYPE) if _wants_parquet(request, format) else (CSV, CSV_TYPE)
     if _ID.fullmatch(job_id) is None:
         raise errors.JobNotFound
@@ -140,7 +180,7 @@ async def get_output(
             hint=f"Outputs are kept for {state.settings.retention.outputs_days:g} days.",
         ) from None
     filename = f"{job.model}-{job_id[:8]}.{name.rpartition('.')[2]}"
-    return FileResponse(path, media_type=media, filename=filename, stat_result=status)
+    return _Output(path, media_type=media, filename=filename, stat_result=status)
 
 
 def _wants_parquet(request: Request, asked: Format | None) -> bool:

@@ -80,6 +80,9 @@ class TestOutputs:
         ]
         part = desk.output(job_id, expect=206, headers={"Range": "bytes=0-7"})
         assert part.text == text[:8]
+        refused = desk.output(job_id, expect=416, headers={"Range": "bytes=999999999-"})
+        assert refused.json()["code"] == "range_not_satisfiable"
+        assert desk.output(job_id, headers={"Range": "lines=1"}).text == text
 
     def test_a_repeated_job_gives_the_same_bytes(self, desk: Desk, dataset: str) -> None:
         first, second = (desk.ask(dataset)["job_id"] for _ in range(2))

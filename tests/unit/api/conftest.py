@@ -1,4 +1,4 @@
-"""A ledger on SQLite and on a real PostgreSQL, on both of which every test of it runs; and a shop that waits little."""
+"""A ledger on SQLite and on PostgreSQL, on both of which every test of it runs; a shop that waits little; a replica."""
 
 from __future__ import annotations
 
@@ -90,12 +90,13 @@ def lite(tmp_path: Path) -> Iterator[Ledger]:
 
 
 @pytest.fixture
-async def state(lite: Ledger) -> AsyncIterator[State]:
-    """A replica's, on a broker in memory."""
+async def state(tmp_path: Path, lite: Ledger) -> AsyncIterator[State]:
+    """What a replica's routes have, with a broker in memory."""
     rpc = MemoryBroker().async_client("api", "api")
     await rpc.start()
     assert await rpc.wait_connected(10)
-    state = State(settings.Settings(), rpc, lite, None)  # type: ignore[arg-type]
+    config = settings.Settings(paths=settings.Paths(predictions=tmp_path / "predictions"))
+    state = State(config, rpc, lite, None)  # type: ignore[arg-type]
     yield state
     await state.trail.close()
     await rpc.close()
