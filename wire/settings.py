@@ -104,7 +104,7 @@ class Ledger(Section):
     pool_size: int = Field(5, ge=1, le=50)
     """Connections a process keeps; a replica's SQL is short, so few suffice."""
     timeout_s: float = Field(5.0, gt=0)
-    """Seconds a statement waits for a lock or a connection."""
+    """Seconds a statement waits for a lock or a connection. PostgreSQL also ends every statement that takes longer."""
 
 
 class Limits(Section):
@@ -124,8 +124,8 @@ class Limits(Section):
     queued_jobs: int = 10_000
     """Jobs that may wait before POST /train answers 429."""
     event_streams: int = 200
-    """Event streams a replica keeps open at once; each polls the ledger twice a second. Where keys are needed an owner
-    holds at most as many as are left free."""
+    """Event streams a replica keeps open at once; it asks the ledger about all of them twice a second, in one
+    query. Where keys are needed an owner holds at most as many as are left free."""
 
 
 class Predict(Section):

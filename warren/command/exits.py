@@ -1,6 +1,6 @@
 """How a command ends: its exit status, and what it says on the way out.
 
-Between the errors of ``warren.errors`` and a shell. The statuses are documented in docs/command.md.
+Between the errors of ``warren.errors``, or of files, and a shell. The statuses are documented in docs/command.md.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ DEFECT = 6
 INTERRUPTED = 130
 """Ctrl-C."""
 
-_STATUS: tuple[tuple[type[errors.WarrenError], int], ...] = (
+Error = errors.WarrenError | OSError
+"""What a command can end with."""
+
+_STATUS: tuple[tuple[type[Error], int], ...] = (
     (errors.Unauthenticated, DENIED),
     (errors.Forbidden, DENIED),
     (errors.Overloaded, AWAY),
@@ -38,6 +41,7 @@ _STATUS: tuple[tuple[type[errors.WarrenError], int], ...] = (
     (errors.NotAnswered, AWAY),
     (errors.InvalidConfig, USAGE),
     (errors.WarrenError, FAILED),
+    (OSError, FAILED),
 )
 
 _NEXT: tuple[tuple[type[errors.WarrenError], str], ...] = (
@@ -51,31 +55,38 @@ _NEXT: tuple[tuple[type[errors.WarrenError], str], ...] = (
 )
 
 
-def status_of(error: errors.WarrenError) -> int:
+def status_of(error: Error) -> int:
     """The exit status for an error."""
     return next(status for kind, status in _STATUS if isinstance(error, kind))
 
 
-def next_step(error: errors.WarrenError) -> str:
+def next_step(error: Error) -> str:
     """What to do about it, "" where the error's own words say it."""
     own = error.hint if isinstance(error, errors.ApiError) else ""
     return own or next((step for kind, step in _NEXT if isinstance(error, kind)), "")
 
 
-def told(error: errors.WarrenError) -> str:
+def told(error: Error) -> str:
     """An error for a person: what, where, which request, and the next step."""
     if not isinstance(error, errors.ApiError):
-        return f"Error: {error}"
+        return f"Error: {_sentence(error)}"
     lines = [f"Error: {error.detail} ({error.code}, {error.status})"]
     lines += [f"  {place.at}: {place.problem}" for place in error.errors]
     lines += [f"  request id: {error.request_id}"] if error.request_id else []
     return "\n".join([*lines, *([next_step(error)] if next_step(error) else [])])
 
 
-def as_json(error: errors.WarrenError) -> dict[str, Any]:
+def as_json(error: Error) -> dict[str, Any]:
     """The same for a program."""
-    found: dict[str, Any] = {"error": str(error), "exit": status_of(error), "next": next_step(error)}
+    found: dict[str, Any] = {"error": _sentence(error), "exit": status_of(error), "next": next_step(error)}
     if isinstance(error, errors.ApiError):
         found |= {"error": error.detail, "code": error.code, "status": error.status, "request_id": error.request_id}
         found["errors"] = [{"at": place.at, "problem": place.problem} for place in error.errors]
     return found
+
+
+def _sentence(error: Error) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"

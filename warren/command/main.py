@@ -69,16 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         session.say("Interrupted.")
         return exits.INTERRUPTED
-    except errors.WarrenError as error:
-        session.say(pretty(exits.as_json(error)) if session.as_json else exits.told(error))
-        return exits.status_of(error)
     except BrokenPipeError:
         # Whoever read the output has enough. Python would complain once more when it closes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.OK
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        session.say(f"Error: {where}{error.strerror or error}")
-        return exits.FAILED
+    except (errors.WarrenError, OSError) as error:
+        session.say(pretty(exits.as_json(error)) if session.as_json else exits.told(error))
+        return exits.status_of(error)
     finally:
         session.close()

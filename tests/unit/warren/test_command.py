@@ -68,6 +68,16 @@ def test_keys_are_made_listed_and_revoked(run: Run) -> None:
     assert "revoked" in run([Answer(204, b"")], "keys", "revoke", "k3v09xqa")[1]
 
 
+def test_an_error_of_a_file_is_told_as_others_are(run: Run, tmp_path: Path) -> None:
+    script = [ok({**JOB, "status": "succeeded"}), Answer(200, b"prediction\n")]
+    arguments = ["output", "a" * 32, "-o", str(tmp_path / "away" / "out.csv")]
+    status, _, said = run(script, *arguments)
+    assert (status, said) == (1, f"Error: {tmp_path}/away/out.csv.part: No such file or directory\n")
+    status, _, said = run(script, "--json", *arguments)
+    error = f"{tmp_path}/away/out.csv.part: No such file or directory"
+    assert json.loads(said) == {"error": error, "exit": 1, "next": ""}
+
+
 @pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "100001", "some"])
 def test_a_rate_that_is_none_is_wrong_usage(run: Run, rate: str) -> None:
     assert run([problem(500, "internal_error")], "keys", "create", "ann", "--scope", "train", "--rate", rate)[0] == 2
