@@ -23,7 +23,8 @@ from wire import errors, messages
 from wire.row_blocks import Block, Refused, quoted
 
 LONGEST_ROW_BYTES: Final = 4 * 1024 * 1024
-"""A row that is longer as JSON is refused: no message to a predictor may be much longer."""
+"""A row that is longer as JSON is refused: no message to a predictor may be much longer. Nor is a block's part that
+is carried, which the worker holds."""
 
 PIECE_ROWS: Final = 8_192
 """Rows that are Python objects at once."""
@@ -108,7 +109,7 @@ def blocks(source: Source, wanted: Wanted, forms: dict[str, Form]) -> Iterator[B
                 for column in schema.columns
             ]
             carried = [row_cells.texts(piece.column(name)) for name in wanted.carried]
-            made = _Piece(schema.names, columns, _lines(carried), schema.only_numbers)
+            made = _Piece(schema.names, columns, _lines(carried), "," * (len(carried) - 1), schema.only_numbers)
             yield from _cut(made, piece.num_rows, wanted)
 
 
@@ -126,6 +127,7 @@ class _Piece:
     names: Sequence[str]
     columns: Sequence[Cells]
     lines: Sequence[str]
+    no_line: str
     only_numbers: bool
 
     def refused(self, start: int, stop: int) -> dict[int, str]:
@@ -157,13 +159,15 @@ def _within(piece: _Piece, start: int, stop: int, limit_bytes: int) -> Iterator[
     """The rows as blocks of at most ``limit_bytes``, or of one row."""
     refused = piece.refused(start, stop)
     rows = piece.rows(start, stop, refused)
-    if len(rows) > limit_bytes and stop - start > 1:
+    carried = orjson.dumps(piece.lines[start:stop]) if piece.lines else b""
+    if (len(rows) > limit_bytes or len(carried) > LONGEST_ROW_BYTES) and stop - start > 1:
         middle = (start + stop) // 2
         yield from _within(piece, start, middle, limit_bytes)
         yield from _within(piece, middle, stop, limit_bytes)
         return
-    if len(rows) > LONGEST_ROW_BYTES:
+    if len(rows) > LONGEST_ROW_BYTES or len(carried) > LONGEST_ROW_BYTES:
         refused, rows = {0: f"is longer than {LONGEST_ROW_BYTES // 2**20} MiB"}, b"[]"
-    carried = orjson.dumps(piece.lines[start:stop]) if piece.lines else b""
+    if len(carried) > LONGEST_ROW_BYTES:
+        carried = orjson.dumps([piece.no_line])
     told = tuple(Refused(row, problem) for row, problem in sorted(refused.items()))
     yield Block(stop - start, rows, carried, told)

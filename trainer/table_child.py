@@ -1,7 +1,7 @@
 """A table of an offline prediction, read or written in a process of its own.
 
-Started by ``trainer.table_work`` as ``python -m trainer.table_child <draft folder> <datasets folder>``
-with the request in the draft; writes its file there under another name, renames it when it is whole and
+Started by ``trainer.table_work`` as ``python -m trainer.table_child <draft folder> <datasets folder> <most bytes
+of the draft>`` with the request in the draft; writes its file there under another name, renames it when it is whole and
 on the disk, and says on standard output how far it is and how it ended. It stops when the draft is taken
 away: then nobody waits for it any more.
 """
@@ -35,6 +35,7 @@ from trainer.table_blocks import open_source
 from trainer.table_files import find_table
 from trainer.table_order import DONE, FAILED, PROGRESS
 from wire import errors, messages, row_blocks
+from wire.draft_file import DraftFile
 
 CSV: Final = "output.csv"
 """The finished output, written by the worker."""
@@ -60,17 +61,17 @@ class DraftGone(Exception):
 
 def main(arguments: list[str]) -> int:
     """Do what the draft's order says; the last line on standard output tells how it ended."""
-    draft, datasets = Path(arguments[0]), Path(arguments[1])
+    draft, datasets, most_bytes = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     with _standing_back():
-        _answer(draft, datasets)
+        _answer(draft, datasets, most_bytes)
     return 0
 
 
-def _answer(draft: Path, datasets: Path) -> None:
+def _answer(draft: Path, datasets: Path, most_bytes: int) -> None:
     try:
-        _say(DONE, _run(draft, datasets).encode())
+        _say(DONE, _run(draft, datasets, most_bytes).encode())
     except errors.WarrenError as error:
         _fail(error)
     except MemoryError:
@@ -111,15 +112,15 @@ def _standing_back() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def _run(draft: Path, datasets: Path) -> messages.RowsRead | messages.ParquetWritten:
+def _run(draft: Path, datasets: Path, most_bytes: int) -> messages.RowsRead | messages.ParquetWritten:
     order = msgspec.json.decode((draft / table_order.FILE).read_bytes(), type=table_order.Order)
     if order.kind == messages.WriteParquet.TYPE:
-        return write_parquet(draft, messages.WriteParquet.decode(bytes(order.message)))
-    return read_rows(draft, datasets, messages.ReadRows.decode(bytes(order.message)))
+        return write_parquet(draft, messages.WriteParquet.decode(bytes(order.message)), most_bytes)
+    return read_rows(draft, datasets, messages.ReadRows.decode(bytes(order.message)), most_bytes)
 
 
-def read_rows(draft: Path, datasets: Path, asked: messages.ReadRows) -> messages.RowsRead:
-    """Write the draft's rows. Raises errors.BadInput, errors.DatasetNotFound, DraftGone and OSError."""
+def read_rows(draft: Path, datasets: Path, asked: messages.ReadRows, most_bytes: int) -> messages.RowsRead:
+    """Write the draft's rows. Raises errors.BadInput, DatasetNotFound and StorageFull, DraftGone and OSError."""
     source = open_source(*find_table(dataset_folder(datasets, asked.dataset_id)))
     try:
         schema = Schema.from_builtins(asked.features)
@@ -129,7 +130,7 @@ def read_rows(draft: Path, datasets: Path, asked: messages.ReadRows) -> messages
     wanted = row_reading.Wanted(schema, row_reading.carried_names(source, asked), asked.block_rows, asked.block_bytes)
     forms, rows = row_reading.number_forms(source, schema, lambda: _tell(draft, 0.0))
     done = refused = 0
-    with _whole(draft / row_blocks.FILE) as file:
+    with _whole(draft / row_blocks.FILE, most_bytes) as file:
         for block in row_reading.blocks(source, wanted, forms):
             row_blocks.write(file, block)
             refused += len(block.refused)
@@ -141,12 +142,12 @@ def read_rows(draft: Path, datasets: Path, asked: messages.ReadRows) -> messages
     return messages.RowsRead(job_id=asked.job_id, rows=done, refused=refused, carried=carried)
 
 
-def write_parquet(draft: Path, asked: messages.WriteParquet) -> messages.ParquetWritten:
-    """Write the draft's CSV as Parquet. Raises DraftGone and OSError."""
+def write_parquet(draft: Path, asked: messages.WriteParquet, most_bytes: int) -> messages.ParquetWritten:
+    """Write the draft's CSV as Parquet. Raises errors.BadInput and StorageFull, DraftGone and OSError."""
     schema = pa.schema([(column.name, _ARROW[column.type]) for column in asked.columns])
     total = (draft / CSV).stat().st_size
     with (
-        _whole(draft / PARQUET) as file,
+        _whole(draft / PARQUET, most_bytes) as file,
         _open_csv(draft / CSV, schema) as blocks,
         pa.parquet.ParquetWriter(file, schema, compression="snappy") as writer,
     ):
@@ -176,11 +177,11 @@ def _open_csv(path: Path, schema: pa.Schema) -> Any:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
+def _whole(path: Path, most_bytes: int) -> Iterator[BinaryIO]:
     """A file that is there under its name only when it is complete and on the disk."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        with draft.open("xb") as file:
+        with DraftFile(draft, most_bytes) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -27,7 +27,7 @@ from wire.deadlines import Deadline
 from wire.server import Request
 
 TABLE_COMMAND = (sys.executable, "-m", "trainer.table_child")
-"""What does the work; the draft's and the datasets' folders are added."""
+"""What does the work; the draft's and the datasets' folders and the draft's bound are added."""
 
 DRAFTS = ".tmp"
 """Where drafts are, below the folder of predictions."""
@@ -97,7 +97,8 @@ class TableWork:
     def _work(
         self, asked: messages.ReadRows | messages.WriteParquet, draft: Path, request: Request
     ) -> messages.Message:
-        command = (*self._command, str(draft), str(self._config.paths.datasets.absolute()))
+        datasets, most_bytes = self._config.paths.datasets.absolute(), self._config.bulk.draft_bytes
+        command = (*self._command, str(draft), str(datasets), str(most_bytes))
         stage = _STAGES[asked.TYPE]
         request.reply(messages.TrainProgress(job_id=asked.job_id, fraction=0.0, stage=stage))
         with ChildProcess(command, memory_bytes=self._config.train.inspect_memory_bytes) as child:

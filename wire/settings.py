@@ -215,6 +215,8 @@ class Bulk(Section):
     """Most bytes of a block's rows: so many are decoded within a millisecond."""
     window: int = Field(4, ge=1, le=64)
     """Blocks a job has under way; more than the predictors that take one each, so that none of them waits."""
+    draft_bytes: int = Field(8192 * _MIB, ge=1)
+    """Most bytes that a job's files take, rows and output: eight of the largest uploads, however small a file was."""
     quiet_s: float = Field(0.004, ge=0, le=1)
     """Seconds without a live prediction after which a predictor goes on with a block; longer than the pauses within
     one burst, so that a block begins when the burst is over."""

@@ -23,6 +23,7 @@ from api.offline.lines import Lines
 from api.offline.window import Stop, Window
 from wire import errors, logs, messages, row_blocks, settings, telemetry, topology
 from wire.client import RpcClient
+from wire.draft_file import DraftFile
 
 READING, PREDICTING, WRITING = (0.0, 0.3), (0.3, 0.95), (0.95, 1.0)
 """The parts of the whole that the stages stand for."""
@@ -160,7 +161,7 @@ class _Attempt:
         return outcome
 
     def _predict(self, draft: Path, rows: messages.RowsRead, columns: tuple[messages.OutputColumn, ...]) -> int:
-        """Write the output; how many rows have no answer. Raises errors.BadInput where none has one."""
+        """Write the output; how many rows have no answer. Raises errors.BadInput, also where none has one."""
         order, shared = self._order, self._shared
         window = Window(
             shared.rpc,
@@ -171,9 +172,10 @@ class _Attempt:
             self._check,
         )
         lines = Lines(columns, order.classes, shares=len(order.classes or ()) if order.probabilities else 0)
+        most_bytes = shared.config.bulk.draft_bytes
         done = refused = 0
         problem = ""
-        with (draft / row_blocks.FILE).open("rb") as source, (draft / CSV).open("xb") as output:
+        with (draft / row_blocks.FILE).open("rb") as source, DraftFile(draft / CSV, most_bytes) as output:
             output.write(lines.header())
             for block, answers in window.answers(row_blocks.read(source)):
                 text, without = lines.of(block, answers)

@@ -21,7 +21,7 @@ from api.offline.folder import CSV, Summary
 from tests.rabbit import wait_until
 from tests.unit.api_offline.shop import DATASET, Shop
 from tests.unit.api_offline.test_window import echo
-from wire import errors, messages, topology
+from wire import errors, messages, settings, topology
 from wire.row_blocks import Block, Refused
 
 
@@ -207,6 +207,16 @@ def test_a_full_volume_ends_the_job_with_its_own_code(shop: Shop) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (job.status, job.error_code, job.attempts) == ("failed", "storage_full", 1)
+    assert shop.left() == []
+
+
+def test_an_output_beyond_the_bound_of_a_draft_ends_the_job_as_bad_input(shop: Shop) -> None:
+    bound = settings.Bulk(draft_bytes=2_000)
+    shop.attempts.config = shop.attempts.config.model_copy(update={"bulk": bound})
+    shop.say = lambda found, _request: b'"predictions":' + json.dumps(["x" * 1_000] * len(found)).encode()
+    job = shop.run(shop.accepted())
+    assert (job.status, job.error_code, job.attempts) == ("failed", "bad_input", 1)
+    assert "2000 bytes" in (job.error_message or "")
     assert shop.left() == []
 
 

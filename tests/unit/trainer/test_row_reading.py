@@ -209,6 +209,16 @@ class TestBlocks:
         assert [row[0] for block in found for row in json.loads(block.rows)] == list(range(1000))
         assert [key for block in found for key in json.loads(block.carried)] == [str(at) for at in range(1000)]
 
+    def test_what_is_carried_is_bounded_too(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(row_reading, "LONGEST_ROW_BYTES", 1_000)
+        text = "age,b,c\n" + "".join(f"{at},{'x' * 90},y\n" for at in range(100)) + f"100,{'x' * 1_000},y\n101,x,y\n"
+        found = blocks(source(tmp_path, text), AGE, ("b", "c"))
+        assert max(len(block.carried) for block in found) <= 1_000
+        lines = [line for block in found for line in json.loads(block.carried)]
+        assert lines == [f"{'x' * 90},y"] * 100 + [",", "x,y"]
+        assert [row for block in found for row in json.loads(block.rows)] == [[at] for at in (*range(100), 101)]
+        assert [each.problem for block in found for each in block.refused] == ["is longer than 0 MiB"]
+
     def test_the_same_file_gives_the_same_blocks(self, tmp_path: Path) -> None:
         opened = source(tmp_path, "age,b\n" + "1.5,x\n" * 500)
         assert blocks(opened, AGE, ("b",), size=7) == blocks(opened, AGE, ("b",), size=7)

@@ -41,13 +41,18 @@ class Place:
     def dataset(self, text: str) -> None:
         (self.datasets / DATASET / "data.csv").write_text(text)
 
+    def small_parquet(self) -> None:
+        """A few kilobytes that unfold to 41 MB of text."""
+        text = pa.array(["x" * 4096] * 10_000).dictionary_encode()
+        pa.parquet.write_table(pa.table({"a": [1.0] * 10_000, "t": text}), self.datasets / DATASET / "data.parquet")
+
     def order(self, message: messages.Message) -> None:
         order = table_order.Order(message.TYPE, msgspec.Raw(message.encode()))
         (self.draft / table_order.FILE).write_bytes(msgspec.json.encode(order))
 
-    def run(self, **more: Any) -> bytes:
+    def run(self, most_bytes: int = 10**9, **more: Any) -> bytes:
         """The child's last line."""
-        command = [sys.executable, "-m", "trainer.table_child", str(self.draft), str(self.datasets)]
+        command = [sys.executable, "-m", "trainer.table_child", str(self.draft), str(self.datasets), str(most_bytes)]
         done = subprocess.run(command, capture_output=True, timeout=200, **more)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()[-1]
@@ -81,7 +86,7 @@ class TestChild:
         place.order(reading())
         program = "import signal, sys; from trainer import table_child; table_child.main(sys.argv[1:]); "
         program += "print(signal.getitimer(signal.ITIMER_PROF))"
-        command = [sys.executable, "-c", program, str(place.draft), str(place.datasets)]
+        command = [sys.executable, "-c", program, str(place.draft), str(place.datasets), "1000"]
         done = subprocess.run(command, capture_output=True, timeout=200)
         assert done.stdout.splitlines()[-1] == b"(0.0, 0.0)"
 
@@ -125,6 +130,24 @@ class TestChild:
         assert failure(place.run(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))) == "storage_full"
         assert place.files() == {table_order.FILE}
 
+    def test_a_small_file_that_unfolds_beyond_the_drafts_bound_is_told_and_never_written(self, place: Place) -> None:
+        place.small_parquet()
+        place.order(reading(carry_all=True))
+        size = (place.datasets / DATASET / "data.parquet").stat().st_size
+        bound = 100 * size
+        # The system ends the child's file there as well, and would call it a full volume.
+        line = place.run(bound, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (bound, bound)))
+        assert failure(line) == "bad_input"
+        assert size < 20_000
+        assert place.files() == {table_order.FILE}
+
+    def test_a_parquet_file_for_which_the_draft_has_no_room_is_told(self, place: Place) -> None:
+        text = "n\n" + "".join(f"{number}.25\n" for number in range(20_000))
+        (place.draft / table_child.CSV).write_text(text)
+        place.order(writing(messages.OutputColumn("n", "number")))
+        assert failure(place.run(len(text) + 10_000)) == "bad_input"
+        assert place.files() == {table_order.FILE, table_child.CSV}
+
     def test_a_defect_is_told_as_one(self, place: Place) -> None:
         place.order(writing(messages.OutputColumn("n", "number")))
         (place.draft / table_child.CSV).write_text("n\nnot a number\n")
@@ -132,7 +155,7 @@ class TestChild:
 
     def test_a_draft_that_is_taken_away_ends_the_work(self, place: Place) -> None:
         with pytest.raises(table_child.DraftGone):
-            table_child.read_rows(place.draft / "gone", place.datasets, self._small(place))
+            table_child.read_rows(place.draft / "gone", place.datasets, self._small(place), 1000)
 
     def _small(self, place: Place) -> messages.ReadRows:
         place.dataset("a\n1\n")
@@ -180,6 +203,13 @@ class TestWork:
         place.dataset("a\n1\n")
         with pytest.raises(errors.InternalError):
             work().handle(Asked(reading(features=None)))  # type: ignore[arg-type]
+
+    def test_gives_the_child_the_bound_of_its_settings(self, place: Place) -> None:
+        place.small_parquet()
+        paths = settings.Paths(datasets=place.datasets, predictions=place.predictions)
+        made = TableWork(settings.Settings(paths=paths, bulk=settings.Bulk(draft_bytes=1_000_000)))
+        with pytest.raises(errors.BadInput, match="1000000 bytes"):
+            made.handle(Asked(reading(carry_all=True)))  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(
         "code", ["print('progress nonsense')", "print('done of something')", "raise SystemExit(3)"]
