@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import hashlib
 import os
 from collections.abc import AsyncIterator
@@ -19,6 +18,7 @@ import anyio
 import anyio.to_thread
 from starlette.requests import ClientDisconnect
 
+from api.datasets.files import needing_room
 from wire import errors
 
 PIECE_BYTES = 1024 * 1024
@@ -29,7 +29,6 @@ UPLOAD_S = 3600.0
 """Seconds an upload may take in all."""
 _EDGE_BYTES = 64
 _THREADS = 8
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Received(NamedTuple):
@@ -46,8 +45,10 @@ class Draft:
     """A file being written; every method blocks."""
 
     def __init__(self, path: Path) -> None:
+        """Raises errors.StorageFull."""
         self.path = path
-        self._file = path.open("xb")
+        with needing_room():
+            self._file = path.open("xb")
         self._hash = hashlib.sha256()
         self._size = 0
         self._head = b""
@@ -55,10 +56,8 @@ class Draft:
 
     def write(self, piece: bytes) -> None:
         """Append. Raises errors.StorageFull."""
-        try:
+        with needing_room():
             self._file.write(piece)
-        except OSError as error:
-            raise _storage_error(error) from error
         self._hash.update(piece)
         self._size += len(piece)
         self._head = self._head or piece[:_EDGE_BYTES]
@@ -66,12 +65,10 @@ class Draft:
 
     def finish(self) -> Received:
         """Sync to the disk and close. Raises errors.StorageFull."""
-        try:
+        with needing_room():
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-        except OSError as error:
-            raise _storage_error(error) from error
         return Received(self.path, self._size, self._hash.hexdigest(), self._head, self._tail)
 
     def drop(self) -> None:
@@ -79,10 +76,6 @@ class Draft:
         with contextlib.suppress(OSError):  # what is still buffered need not be written
             self._file.close()
         self.path.unlink(missing_ok=True)
-
-
-def _storage_error(error: OSError) -> Exception:
-    return errors.StorageFull("The volume for datasets has no room left.") if error.errno in _FULL else error
 
 
 _limiters: dict[asyncio.AbstractEventLoop, anyio.CapacityLimiter] = {}

@@ -34,7 +34,7 @@ def folder_of(state: State) -> DatasetFolder:
 def place(state: State, received: Received, kind: rows.Kind, caller: Caller) -> rows.Dataset:
     """Put a received file in place with its row; the draft is gone afterwards. Blocks.
 
-    Raises errors.Conflict, errors.LedgerUnavailable.
+    Raises errors.Conflict, errors.StorageFull, errors.LedgerUnavailable.
     """
     folder = folder_of(state)
     dataset_id = received.sha256[:ID_CHARS]
@@ -58,9 +58,7 @@ def place(state: State, received: Received, kind: rows.Kind, caller: Caller) -> 
 
 
 def store_rows(state: State, lines: bytes, caller: Caller) -> rows.Dataset:
-    """Store rows of a training request as a dataset of JSON lines. Blocks; raises as ``place``
-    and errors.StorageFull.
-    """
+    """Store rows of a training request as a dataset of JSON lines. Blocks; raises as ``place``."""
     try:
         return state.ledger.datasets.find(hashlib.sha256(lines).hexdigest()[:ID_CHARS], owner=caller.owner)
     except errors.DatasetNotFound:

@@ -7,6 +7,7 @@ queue. The disk is a buffer too, so everything on it has an end.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 
 from api.datasets.files import DatasetFolder
@@ -40,21 +41,33 @@ class Sweeper:
         self._retention = retention
 
     def sweep(self) -> None:
-        """One sweep. Raises errors.LedgerUnavailable."""
+        """One sweep, in which no part's failure keeps the next ones waiting. Raises errors.LedgerUnavailable."""
+        jobs = _part("jobs", self._forget_jobs)
+        datasets = _part("datasets", self._forget_datasets)
+        _part("trash", self._empty_trash)
+        outputs = _part("outputs", self._forget_outputs)
+        deeds = _part("audit", self._forget_deeds)
+        if jobs or datasets or outputs or deeds:
+            logs.log("retention.swept", jobs=jobs, datasets=datasets, outputs=outputs, audit=deeds)
+
+    def _forget_jobs(self) -> int:
         before_ms = now_ms() - int(self._retention.jobs_days * _DAY_MS)
         jobs = 0
         while forgotten := self._ledger.forget_jobs(before_ms=before_ms, limit=_BATCH):
             jobs += forgotten
+        return jobs
+
+    def _forget_datasets(self) -> int:
+        """Unused datasets, and folders without a row, as a crash or a row's deletion leaves them; how many rows."""
         unused_since_ms = now_ms() - int(self._retention.datasets_days * _DAY_MS)
         datasets = self._ledger.datasets.delete_unused(unused_since_ms, _BATCH)
-        # Also folders that a crash has left without a row, or a row's deletion without a crash.
         for dataset_id in self._ledger.datasets.unknown(self._folder.ids()):
             self._ledger.datasets.discard(dataset_id, partial(self._folder.remove, dataset_id))
+        return len(datasets)
+
+    def _empty_trash(self) -> int:
         self._folder.empty_trash()
-        outputs = self._forget_outputs()
-        deeds = self._forget_deeds()
-        if jobs or datasets or outputs or deeds:
-            logs.log("retention.swept", jobs=jobs, datasets=len(datasets), outputs=outputs, audit=deeds)
+        return 0
 
     def _forget_outputs(self) -> int:
         """Outputs that are old or belong to no job that succeeded, and drafts of jobs that have ended; how many."""
@@ -75,6 +88,17 @@ class Sweeper:
         while forgotten := self._ledger.audit.forget(before_ms=before_ms, limit=_BATCH):
             deeds += forgotten
         return deeds
+
+
+def _part(what: str, forget: Callable[[], int]) -> int:
+    """How many it forgot; none where it failed. Raises errors.LedgerUnavailable, which every part would."""
+    try:
+        return forget()
+    except errors.LedgerUnavailable:
+        raise
+    except Exception:
+        logs.log("maintenance.failed", level="ERROR", what=f"retention of {what}", exc_info=True)
+        return 0
 
 
 class Describer:
