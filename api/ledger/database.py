@@ -14,13 +14,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, func, make_url, select
+from sqlalchemy import (
+    URL,
+    Connection,
+    Dialect,
+    Engine,
+    TypeDecorator,
+    create_engine,
+    event,
+    exc,
+    func,
+    make_url,
+    select,
+)
+from sqlalchemy import Text as AnyText
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from wire import errors, logs, settings
 
 _WRITES = "warren_writes"
 _WAL_PAUSE_S = 0.02
+
+
+class Text(TypeDecorator[str]):
+    """A column of text. PostgreSQL has no NUL in a text, so U+FFFD stands for it on both; nothing of ours has one."""
+
+    impl = AnyText
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """The text as the database takes it."""
+        return None if value is None else value.replace("\0", "\ufffd")
 
 
 def now_ms() -> int:

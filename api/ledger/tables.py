@@ -7,8 +7,10 @@ because the ledger never looks inside.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table
 from sqlalchemy import UniqueConstraint as Unique
+
+from api.ledger.database import Text
 
 metadata = MetaData()
 """Every table of the ledger."""

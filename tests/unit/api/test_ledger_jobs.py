@@ -32,6 +32,17 @@ def test_accepted_job_waits_and_has_one_event(ledger: Ledger) -> None:
     assert ledger.jobs.find(job.job_id, owner="local") == job
 
 
+def test_a_text_with_a_nul_matches_nothing_and_can_be_kept(ledger: Ledger) -> None:
+    job = accept(ledger, model="m")
+    assert ledger.jobs.page(owner=None, model="m\0", status=None, before=None, limit=9) == []
+    assert ledger.jobs.by_key("local", "\0", "d1") is None
+    leased = ledger.leases.take(job.job_id, "w1")
+    assert leased is not None
+    error = errors.ErrorBody("bad_input", "of the first one: city must not be 'a\0b'.")
+    assert ledger.leases.finish(job.job_id, leased.epoch, Ended("failed", error=error))
+    assert ledger.jobs.find(job.job_id, owner=None).error_message == "of the first one: city must not be 'a\ufffdb'."
+
+
 def test_same_key_and_body_give_the_same_job(ledger: Ledger) -> None:
     first = accept(ledger, idempotency_key="k")
     assert accept(ledger, idempotency_key="k").job_id == first.job_id
