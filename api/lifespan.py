@@ -20,6 +20,7 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from api.ledger import Ledger
+from api.ledger.migrating import NewerSchema
 from api.predict.coalescer import Coalescer
 from api.readiness import Readiness
 from api.state import State
@@ -82,6 +83,10 @@ async def _migrate(state: State) -> None:
     while True:
         try:
             await anyio.to_thread.run_sync(state.ledger.migrate)
+        except NewerSchema as error:
+            if state.unprepared != error.message:  # once, and not with every try
+                logs.log("ledger.failed", level="ERROR", problem=error.message)
+            state.unprepared = error.message
         except errors.LedgerUnavailable:
             logs.log("ledger.failed", level="WARNING")
         except Exception:

@@ -71,7 +71,7 @@ class Readiness:
 
     async def _ask_ledger(self) -> dict[str, str]:
         if not self._state.migrated.is_set():
-            return {"ledger": "is not prepared yet"}
+            return {"ledger": self._state.unprepared}
         try:
             with anyio.fail_after(_LEDGER_WAIT_S):
                 await anyio.to_thread.run_sync(self._state.ledger.ping, abandon_on_cancel=True)

@@ -32,8 +32,8 @@ class State:
 
     ``stopping`` is set when the process is told to end, before connections are drained: long
     answers (event streams) watch it and end by themselves. ``migrated`` is set once the ledger
-    has its newest schema. ``consumers`` tells whether anybody serves a queue. ``keyring`` knows who
-    may call, ``trail`` keeps who changed what.
+    has its newest schema; ``unprepared`` says what it is until then. ``consumers`` tells whether
+    anybody serves a queue. ``keyring`` knows who may call, ``trail`` keeps who changed what.
     """
 
     settings: Settings
@@ -42,6 +42,7 @@ class State:
     coalescer: Coalescer
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     migrated: asyncio.Event = field(default_factory=asyncio.Event)
+    unprepared: str = "is not prepared yet"
     consumers: Consumers = field(init=False)
     keyring: Keyring = field(init=False)
     trail: Trail = field(init=False)

@@ -72,7 +72,7 @@ async def ledger(state: State) -> list[Check]:
     """Whether it answers, how fast, and whether its schema is the one that this code wants."""
     if not state.migrated.is_set():
         mend = "Look for ledger.failed in this replica's log."
-        return [Check("ledger", "failed", "is not prepared yet", mend)]
+        return [Check("ledger", "failed", state.unprepared, mend)]
     began = time.monotonic()
     await anyio.to_thread.run_sync(state.ledger.ping, abandon_on_cancel=True)
     took_ms = (time.monotonic() - began) * 1000

@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -33,6 +34,7 @@ from api.jobs.repeating import Repeating
 from api.jobs.sweeping import Describer, Sweeper
 from api.jobs.task import JobTask, LedgerGone
 from api.ledger import Ledger
+from api.ledger.migrating import NewerSchema
 from api.offline.attempt import Attempts
 from api.offline.folder import OutputFolder
 from wire import errors, held_memory, logs, settings, telemetry, topology
@@ -203,7 +205,11 @@ def main() -> None:
     # Each job says what becomes of it in lines of ours; Celery's own two per task add nothing.
     for chatty in ("celery.app.trace", "celery.worker.strategy"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    Worker(config).run()
+    try:
+        Worker(config).run()
+    except NewerSchema as error:
+        logs.log("ledger.failed", level="ERROR", problem=error.message)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

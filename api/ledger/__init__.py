@@ -38,7 +38,7 @@ class Ledger:
         self.audit = Audit(self._database)
 
     def migrate(self) -> None:
-        """Bring the database to the newest schema; processes that start together take turns."""
+        """Bring the database to the newest schema; processes that start together take turns. Raises NewerSchema."""
         migrating.migrate(self._database)
 
     def ping(self) -> None:

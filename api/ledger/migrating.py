@@ -11,9 +11,13 @@ from sqlalchemy import Connection, inspect, text
 
 from api.ledger.database import Database
 from api.ledger.migrations import versions
-from wire import logs
+from wire import errors, logs
 
 _TABLE = "alembic_version"
+
+
+class NewerSchema(errors.LedgerUnavailable):
+    """The ledger has the schema of a newer release."""
 
 
 def newest() -> str:
@@ -31,9 +35,12 @@ def revisions(database: Database) -> tuple[str, str]:
 
 
 def migrate(database: Database) -> None:
-    """Upgrade to the newest revision. Raises errors.LedgerUnavailable."""
+    """Upgrade to the newest revision. Raises errors.LedgerUnavailable and NewerSchema, as the way back is a backup."""
     with database.serialised("warren.migrate") as connection:
-        if _present(connection) != newest():
+        present, wanted = _present(connection), newest()
+        if present > wanted:
+            raise NewerSchema(f"The ledger has schema {present}, this release knows {wanted}: start the newer release.")
+        if present != wanted:
             from api.ledger import upgrading  # here, because most processes need none of it
 
             upgrading.upgrade(connection)

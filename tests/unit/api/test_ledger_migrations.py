@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -14,8 +16,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from api import lifespan
 from api.ledger import Ledger, migrating, upgrading
 from api.ledger.tables import metadata
+from api.readiness import Readiness
+from api.state import State
 from tests.jobs import all_at_once
 from wire import errors, settings
 
@@ -82,3 +87,54 @@ def test_who_finds_the_newest_schema_does_not_load_alembic(tmp_path: Path) -> No
         for _ in range(2)
     ]
     assert [done.stdout.split()[-1] for done in loaded] == ["True", "False"]
+
+
+def move_ahead(ledger: Ledger) -> str:
+    """Give the ledger the schema of the next release; the sentence that refuses it."""
+    ahead = f"{int(migrating.newest()) + 1:04}"
+    with ledger._database.writing() as connection:
+        connection.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = :ahead"), {"ahead": ahead})
+    return f"The ledger has schema {ahead}, this release knows {migrating.newest()}: start the newer release."
+
+
+def test_an_older_release_refuses_a_newer_schema_by_name(ledger_config: settings.Ledger) -> None:
+    ledger = Ledger(ledger_config)
+    ledger.migrate()
+    refusal = move_ahead(ledger)
+    before = ledger.revisions()
+    with pytest.raises(migrating.NewerSchema) as refused:
+        ledger.migrate()
+    assert refused.value.message == refusal
+    assert ledger.revisions() == before
+    ledger.close()
+
+
+async def test_a_replica_of_an_older_release_says_so_once_and_goes_on_looking(
+    state: State, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusal = move_ahead(state.ledger)
+    real, tries = state.ledger.migrate, []
+
+    def migrate() -> None:
+        tries.append(1)
+        if len(tries) == 3:
+            with state.ledger._database.writing() as connection:
+                connection.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = :newest"), newest)
+        real()
+
+    newest = {"newest": migrating.newest()}
+    monkeypatch.setattr(state.ledger, "migrate", migrate)
+    await lifespan._migrate(state)
+    assert state.migrated.is_set()
+    assert caplog.messages.count("ledger.failed") == 1
+    state.migrated.clear()
+    assert await Readiness(state)._ask_ledger() == {"ledger": refusal}
+
+
+def test_a_worker_of_an_older_release_ends_with_one_line(lite: Ledger, tmp_path: Path) -> None:
+    refusal = move_ahead(lite)
+    environment = {**os.environ, "WARREN_LEDGER__URL": f"sqlite:///{tmp_path}/ledger.sqlite3"}
+    command = [sys.executable, "-m", "api.jobs.worker"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    lines = [json.loads(line) for line in (done.stdout + done.stderr).splitlines()]
+    assert (done.returncode, [line.get("problem") for line in lines]) == (1, [refusal])
