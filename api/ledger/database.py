@@ -34,6 +34,8 @@ from wire import errors, logs, settings
 
 _WRITES = "warren_writes"
 _WAL_PAUSE_S = 0.02
+_PROBES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+"""Seconds of silence, seconds between probes, and how many: then PostgreSQL's host counts as gone."""
 
 
 class Text(TypeDecorator[str]):
@@ -110,8 +112,10 @@ def make_engine(config: settings.Ledger) -> Engine:
         return engine
     bounds = {
         "connect_timeout": max(2, round(config.timeout_s)),
-        # A half-open connection is given up by the kernel: no statement timeout sees it.
+        # A half-open connection is given up by the kernel: no statement timeout sees it. The timeout is for what was
+        # sent; who only waits for an answer of a host that is gone has probes, and by themselves those take two hours.
         "tcp_user_timeout": wait_ms,
+        **_PROBES,
         "options": f"-c statement_timeout={wait_ms} -c lock_timeout={wait_ms}",
     }
     return create_engine(url, connect_args=bounds, pool_pre_ping=True, **common)
