@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wire import exposure
+from wire.retention import Retention
 from wire.section import Section
 from wire.tls import Tls
 
@@ -225,23 +226,6 @@ class Bulk(Section):
     patience_s: float = Field(1.0, gt=0)
     """Seconds a block's next part waits for quiet; then it is computed all the same. Under unbroken live load an
     offline prediction goes on at this pace."""
-
-
-class Retention(Section):
-    """What is kept, and how long: the disk is a buffer too."""
-
-    versions_per_model: int = Field(50, ge=1)
-    """Versions of a model; the oldest without an alias go first."""
-    jobs_days: float = Field(90, gt=0)
-    """Days an ended job and its events are kept."""
-    outputs_days: float = Field(7, gt=0)
-    """Days the output of an offline prediction is kept; it goes with its job at the latest."""
-    datasets_days: float = Field(30, gt=0)
-    """Days an unused dataset is kept."""
-    audit_days: float = Field(365, gt=0)
-    """Days an entry of the audit log is kept, and a key that was revoked or has expired."""
-    sweep_s: float = Field(3600, gt=0)
-    """Seconds between two sweeps."""
 
 
 class Paths(Section):

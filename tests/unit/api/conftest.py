@@ -95,7 +95,9 @@ async def state(tmp_path: Path, lite: Ledger) -> AsyncIterator[State]:
     rpc = MemoryBroker().async_client("api", "api")
     await rpc.start()
     assert await rpc.wait_connected(10)
-    config = settings.Settings(paths=settings.Paths(predictions=tmp_path / "predictions", datasets=tmp_path / "datasets"))
+    config = settings.Settings(
+        paths=settings.Paths(predictions=tmp_path / "predictions", datasets=tmp_path / "datasets")
+    )
     state = State(config, rpc, lite, None)  # type: ignore[arg-type]
     yield state
     await state.trail.close()
