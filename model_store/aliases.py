@@ -8,6 +8,7 @@ wins, and whoever finds a revision in the log that the alias does not show yet c
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,6 +58,15 @@ def read_alias(volume: Volume, model: str, alias: str) -> Alias:
     if not volume.versions(model):
         raise errors.NoSuchModel(f"no model {model}")
     raise errors.NoSuchAlias(f"{model} has no alias {alias}")
+
+
+def newest(volume: Volume, model: str, alias: str) -> Alias | None:
+    """The state after the last change, which the next one starts from: shown already or not, deleted or not.
+
+    None for an alias that never was. Raises errors.Corrupt, BadName.
+    """
+    shown = _shown(_path(volume, model, alias), alias)
+    return _later(volume.aliases(model) / ".log", alias, shown) or shown
 
 
 class Pointer:
@@ -122,11 +132,23 @@ def delete_alias(volume: Volume, model: str, alias: str, *, by: str = "") -> Ali
         return _change(volume, model, alias, 0, None, by)
 
 
-def rollback(volume: Volume, model: str, alias: str = names.CHAMPION, *, by: str = "") -> Alias:
-    """Point the alias at the version it named before. Raises errors.NoSuchVersion when there is none."""
+def rollback(
+    volume: Volume,
+    model: str,
+    alias: str = names.CHAMPION,
+    *,
+    by: str = "",
+    ready: Callable[[int], object] = lambda _version: None,
+) -> Alias:
+    """Point the alias at the version it named before. Raises errors.NoSuchVersion when there is none.
+
+    ``ready`` is called with that version before the move, however long it takes: where the alias moved
+    meanwhile, it stays and errors.StaleAlias is raised.
+    """
     now = read_alias(volume, model, alias)
     if not now.previous:
         raise errors.NoSuchVersion(f"{alias} of {model} named no version before")
+    ready(now.previous)
     return move_alias(volume, model, alias, now.previous, expected=now.version, by=by)
 
 
@@ -168,13 +190,21 @@ def _carry_out(volume: Volume, model: str, alias: str) -> Alias | None:
     """
     log, path = volume.aliases(model) / ".log", _path(volume, model, alias)
     shown = _shown(path, alias)
-    while (newest := max(_revisions(log, alias), default=0)) > (shown.revision if shown else 0):
-        shown = _parse(_read(_log_path(log, alias, newest)), alias)
+    while (later := _later(log, alias, shown)) is not None:
+        shown = later
         if shown.version:
             durable.replace_file(volume.tmp(model), path, msgspec.json.encode(shown))
         else:
             durable.remove_file(path)
     return shown
+
+
+def _later(log: Path, alias: str, shown: Alias | None) -> Alias | None:
+    """The newest revision in the log, None when it is no newer than ``shown``."""
+    newest = max(_revisions(log, alias), default=0)
+    if newest <= (shown.revision if shown else 0):
+        return None
+    return _parse(_read(_log_path(log, alias, newest)), alias)
 
 
 def _shown(path: Path, alias: str) -> Alias | None:

@@ -2,7 +2,8 @@
 
 From topology.CHANGES to the model volume. The queue has one active consumer among all trainers
 and this handler one thread, so changes have one order; no training ever blocks it. An alias
-moves only to a version that every predictor has loaded.
+moves only to a version that every predictor has loaded, and only from where it was before that wait:
+another trainer may have taken over meanwhile.
 """
 
 from __future__ import annotations
@@ -62,16 +63,19 @@ class Changes:
             raise store.StaleAlias(current)
         self._make_ready(change.model, change.version, request)
         moved = aliases.move_alias(
-            self._volume, change.model, change.alias, change.version, expected=change.expected, by=change.by
+            self._volume, change.model, change.alias, change.version, expected=current, by=change.by
         )
         return _state(change.model, moved)
 
     def _rollback(self, request: Request) -> messages.AliasState:
         change = messages.Rollback.decode(request.body)
-        now = aliases.read_alias(self._volume, change.model, names.CHAMPION)
-        if now.previous:
-            self._make_ready(change.model, now.previous, request)
-        return _state(change.model, aliases.rollback(self._volume, change.model, by=change.by))
+        moved = aliases.rollback(
+            self._volume,
+            change.model,
+            by=change.by,
+            ready=lambda version: self._make_ready(change.model, version, request),
+        )
+        return _state(change.model, moved)
 
     def _delete_alias(self, request: Request) -> messages.AliasState:
         change = messages.DeleteAlias.decode(request.body)
@@ -113,10 +117,8 @@ class Changes:
         return build.examined(f"{socket.gethostname()}-{os.getpid()}", state, "numpy", "onnx", "scikit-learn")
 
     def _current(self, model: str, alias: str) -> int:
-        try:
-            return aliases.read_alias(self._volume, model, alias).version
-        except (store.NoSuchAlias, store.Corrupt):
-            return 0
+        newest = aliases.newest(self._volume, model, alias)
+        return newest.version if newest else 0
 
     def _make_ready(self, model: str, version: int, request: Request) -> None:
         """Refuse what cannot be served, and have the rest loaded everywhere."""
@@ -127,6 +129,9 @@ class Changes:
         spoilt = self._announcer.warm(model, version, Deadline.after(wait_s)).corrupt
         if spoilt is not None:
             raise errors.from_body(spoilt)
+        # Frozen for so long, this process may not be in charge any more, and its requester was told that it failed.
+        if request.deadline is not None and request.deadline.expired:
+            raise errors.DeadlineExceeded
 
     def _forget(self, model: str, version: int, by: str) -> None:
         logs.log("model.deleted", model=model, version=version, by=by)

@@ -109,7 +109,7 @@ class Promoter:
 
 def _refusal(error: errors.WarrenError) -> str:
     if isinstance(error, errors.StaleChampion):
-        return "another version became champion while this one was compared"
+        return "another version became champion meanwhile"
     return error.message
 
 
