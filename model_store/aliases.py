@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -94,15 +95,26 @@ class Pointer:
 
 
 def list_aliases(volume: Volume, model: str) -> list[Alias]:
-    """Every alias of a model, by name; none for a model that is not there."""
+    """Every alias of a model, by name; none for a model that is not there.
+
+    One whose file is spoilt is where its log says. Raises errors.Corrupt for one without a log.
+    """
     found = []
     for entry in durable.entries(volume.aliases(model)):
         if entry.endswith(".json"):
-            try:
-                found.append(read_alias(volume, model, entry.removesuffix(".json")))
-            except (errors.NoSuchAlias, errors.NoSuchModel, errors.BadName):
-                continue
-    return found
+            with suppress(errors.NoSuchAlias, errors.NoSuchModel, errors.BadName):
+                found.append(_read_or_logged(volume, model, entry.removesuffix(".json")))
+    return [alias for alias in found if alias.version]
+
+
+def _read_or_logged(volume: Volume, model: str, alias: str) -> Alias:
+    try:
+        return read_alias(volume, model, alias)
+    except errors.Corrupt:
+        logged = newest(volume, model, alias)
+        if logged is None:
+            raise
+        return logged
 
 
 def naming(volume: Volume, model: str, version: int) -> list[str]:
@@ -127,7 +139,8 @@ def move_alias(
 
 def delete_alias(volume: Volume, model: str, alias: str, *, by: str = "") -> Alias:
     """Remove the alias; its last state, version 0. Raises errors.NoSuchModel, NoSuchAlias."""
-    read_alias(volume, model, alias)
+    with suppress(errors.Corrupt):
+        read_alias(volume, model, alias)
     with errors.full_volume_named():
         return _change(volume, model, alias, 0, None, by)
 

@@ -6,10 +6,12 @@ do themselves, and removes bytes only when nobody can be using them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_store import deletion, durable, job_index, numbering, owners
+from model_store import deletion, durable, errors, job_index, numbering, owners
 from model_store.volume import Volume
 
 GRACE_S = 300.0
@@ -21,28 +23,44 @@ INDEX_KEEP_S = 90 * 86_400.0
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What a clean-up did: folders and files removed, index entries mended, versions retired."""
+    """What a clean-up did: folders and files removed, index entries mended, versions retired.
+
+    ``failed``: by model, what it stopped at there; the others were cleaned all the same.
+    """
 
     removed: int
     mended: int
     retired: int
+    failed: dict[str, Exception]
 
 
 def clean(volume: Volume, grace_s: float = GRACE_S, index_keep_s: float = INDEX_KEEP_S) -> Cleaned:
     """Clean every model. Ages are judged by the volume's own clock."""
     removed = mended = retired = 0
+    failed: dict[str, Exception] = {}
+    # First what makes room: a full volume is cleaned as well, and the rest needs some.
     for model in volume.folders():
-        now = durable.touch_clock_s(volume.model(model))
-        # First what makes room: a full volume is cleaned as well, and the rest needs some.
-        removed += _empty_tmp(volume.tmp(model), now - grace_s)
-        removed += _empty(volume.trash(model), now - grace_s)
+        with _noted(failed, model):
+            now = durable.touch_clock_s(volume.model(model))
+            removed += _empty_tmp(volume.tmp(model), now - grace_s)
+            removed += _empty(volume.trash(model), now - grace_s)
     for model in volume.folders():
-        volume.prepare(model)
-        now = durable.touch_clock_s(volume.model(model))
-        more_mended, more_retired = _reconcile(volume, model)
-        mended, retired = mended + more_mended, retired + more_retired
-        removed += _forget(volume, model, now - grace_s, now - index_keep_s)
-    return Cleaned(removed, mended, retired)
+        with _noted(failed, model):
+            volume.prepare(model)
+            now = durable.touch_clock_s(volume.model(model))
+            more_mended, more_retired = _reconcile(volume, model)
+            mended, retired = mended + more_mended, retired + more_retired
+            removed += _forget(volume, model, now - grace_s, now - index_keep_s)
+    return Cleaned(removed, mended, retired, failed)
+
+
+@contextmanager
+def _noted(failed: dict[str, Exception], model: str) -> Iterator[None]:
+    """One model's trouble keeps nobody from cleaning the next."""
+    try:
+        yield
+    except (OSError, errors.StoreError) as error:
+        failed[model] = error
 
 
 def _reconcile(volume: Volume, model: str) -> tuple[int, int]:

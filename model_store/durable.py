@@ -21,15 +21,16 @@ FOLDER_MODE = 0o755
 """Likewise for folders."""
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Create ``path`` with ``data`` on disk before returning; removed again when that fails."""
+def write_file(path: Path, data: bytes, *, lasting: bool = True) -> None:
+    """Create ``path`` with ``data``, on disk before returning if ``lasting``; removed again when that fails."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
     try:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
         os.fchmod(descriptor, FILE_MODE)
-        os.fsync(descriptor)
+        if lasting:
+            os.fsync(descriptor)
     except OSError:
         with suppress(OSError):
             path.unlink()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from model_store import durable
+from model_store import durable, errors
 from model_store.volume import Volume
 
 FOLDER = ".reserve"
@@ -23,16 +23,22 @@ FILE_BYTES = 4096
 
 
 def fill(volume: Volume) -> int:
-    """Make the files that are missing, unless the volume is nearly full; how many were made. Raises OSError."""
-    folder = durable.make_folder(volume.root / FOLDER)
-    missing = {f"{number:03}" for number in range(FILES)} - {*durable.entries(folder)}
-    if not missing or volume.is_nearly_full():
-        return 0
-    for name in sorted(missing):
-        # Not synced: after a power cut the next sweep makes them again. Not zeros: they might take no room.
-        with suppress(FileExistsError), (folder / name).open("xb") as file:
-            file.write(os.urandom(FILE_BYTES))
-    return len(missing)
+    """Make the files that are missing, as far as there is room for more than them; how many were made. Raises OSError.
+
+    A quota may be used up on a volume that seems to have room.
+    """
+    made = 0
+    with suppress(errors.NoSpace), errors.full_volume_named():
+        folder = durable.make_folder(volume.root / FOLDER)
+        missing = {f"{number:03}" for number in range(FILES)} - {*durable.entries(folder)}
+        if not missing or volume.is_nearly_full():
+            return 0
+        for name in sorted(missing):
+            # Not synced: after a power cut the next sweep makes them again. Not zeros: they might take no room.
+            with suppress(FileExistsError):
+                durable.write_file(folder / name, os.urandom(FILE_BYTES), lasting=False)
+                made += 1
+    return made
 
 
 def release(volume: Volume) -> bool:

@@ -10,6 +10,7 @@ import random
 import threading
 
 from model_store import cleanup, deletion, reserve
+from model_store import errors as store
 from model_store.volume import Volume
 from wire import errors, logs, messages, settings, topology
 from wire.client import RpcClient
@@ -49,18 +50,24 @@ class Sweeper:
                 return
 
     def sweep(self) -> None:
-        """Clean the volume and delete the versions beyond the limit."""
+        """Clean the volume, delete the versions beyond the limit, and keep some of that room back."""
         cleaned = cleanup.clean(self._volume)
-        reserve.fill(self._volume)
+        for model, error in cleaned.failed.items():
+            logs.log("maintenance.failed", level="ERROR", model=model, exc_info=error)
         logs.log("volume.cleaned", removed=cleaned.removed, mended=cleaned.mended, retired=cleaned.retired)
-        old = [
-            (model, version)
-            for model in self._volume.models()
-            for version in deletion.excess_versions(self._volume, model, self._retention.versions_per_model)
-        ]
+        old = [(model, version) for model in self._volume.folders() for version in self._excess(model)]
         if old and self._rpc.wait_connected(_CONNECT_S):
             deleted = sum(self._delete(model, version) for model, version in old)
             logs.log("retention.swept", versions=deleted)
+        reserve.fill(self._volume)
+
+    def _excess(self, model: str) -> list[int]:
+        """What may go of a model; nothing of one that cannot be read, which is no other's trouble."""
+        try:
+            return deletion.excess_versions(self._volume, model, self._retention.versions_per_model)
+        except (OSError, store.StoreError):
+            logs.log("maintenance.failed", level="ERROR", model=model, exc_info=True)
+            return []
 
     def _delete(self, model: str, version: int) -> bool:
         if self._over.is_set():

@@ -130,10 +130,26 @@ def test_a_spoilt_alias_is_corrupt_and_the_next_move_mends_it(three: Store, spoi
         path.symlink_to("/etc/hostname")
     with pytest.raises(errors.Corrupt):
         aliases.read_alias(three.volume, "iris", "champion")
+    assert aliases.naming(three.volume, "iris", 1) == ["champion"]
 
     move(three, 2, expected=1)
 
     assert aliases.read_alias(three.volume, "iris", "champion").version == 2
+
+
+@pytest.mark.parametrize("logged", [True, False])
+def test_a_spoilt_alias_can_be_deleted(three: Store, logged: bool) -> None:
+    move(three, 1)
+    (three.volume.aliases("iris") / "champion.json").write_bytes(b"{")
+    if not logged:
+        (three.volume.aliases("iris") / ".log" / "champion.00000001.json").unlink()
+        with pytest.raises(errors.Corrupt):
+            aliases.naming(three.volume, "iris", 2)
+
+    assert aliases.delete_alias(three.volume, "iris", "champion").version == 0
+
+    assert aliases.naming(three.volume, "iris", 1) == []
+    assert deletion.delete_model(three.volume, "iris") == [1, 2, 3]
 
 
 def test_an_alias_without_its_log_is_believed(three: Store) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,20 +16,6 @@ from wire.memory import MemoryBroker
 from wire.server import Request
 
 CONFIG = settings.Settings(predict=settings.Predict(presence_s=0.05))
-
-
-@pytest.fixture
-def broker() -> MemoryBroker:
-    return MemoryBroker()
-
-
-@pytest.fixture
-def rpc(broker: MemoryBroker) -> Iterator[RpcClient]:
-    client = broker.client("trainer", "trainer")
-    client.start()
-    assert client.wait_connected(10)
-    yield client
-    client.close()
 
 
 @pytest.fixture
