@@ -16,7 +16,7 @@ SCHEMA = 1
 """The manifest format's version; a reader refuses another one."""
 
 MAX_BYTES = 8 * 1024 * 1024
-"""Largest manifest anyone reads; reports are bounded far below it."""
+"""Largest manifest anyone reads or publishes; reports are bounded far below it."""
 
 SERVED = {"onnx": "model.onnx", "skops": "model.skops"}
 """The file a runtime serves from, by the manifest's ``runtime``."""

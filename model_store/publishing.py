@@ -22,7 +22,7 @@ import msgspec
 
 from model_store import deletion, drafts, durable, errors, job_index, names, numbering, reading
 from model_store.drafts import draft
-from model_store.manifest import FileEntry, Manifest
+from model_store.manifest import MAX_BYTES, FileEntry, Manifest
 from model_store.signing import SIGNATURE_MAX_BYTES, Signer, Verifier
 from model_store.volume import Volume
 
@@ -63,8 +63,8 @@ def publish(
 
     Fills the manifest's ``version`` and ``files`` from what lies in the folder. The draft is
     gone afterwards, also after an error. A job that has its version already gets that one.
-    Raises errors.JobTombstoned, NoSpace, Contended, Corrupt (the draft is not whole), BadName;
-    OSError when the volume fails.
+    Raises errors.JobTombstoned, NoSpace, Contended, Corrupt (the draft is not whole), TooLarge (the
+    manifest), BadName; OSError when the volume fails.
     """
     model, job_id = names.check_model(manifest.model), names.check_job(manifest.job_id)
     try:
@@ -135,6 +135,11 @@ def _take_number(volume: Volume, folder: Path, manifest: Manifest, signer: Signe
 
 def _appears(volume: Volume, folder: Path, manifest: Manifest, signer: Signer) -> bool:
     data = manifest.encode()
+    if len(data) > MAX_BYTES:
+        raise errors.TooLarge(
+            f"what is said of this model is over {MAX_BYTES // 2**20} MiB, its classes and categories included; "
+            "choose a target and columns of shorter texts"
+        )
     signature = signer.sign(data)
     for name, content in ((names.MANIFEST, data), (names.SIGNATURE, signature)):
         (folder / name).unlink(missing_ok=True)

@@ -17,14 +17,14 @@ _KINDS: dict[type[store.StoreError], type[errors.WarrenError]] = {
     store.VersionAliased: errors.VersionInUse,
     store.StaleAlias: errors.StaleChampion,
     store.Corrupt: errors.ModelCorrupt,
-    store.TooLarge: errors.TooLarge,
+    store.TooLarge: errors.TrainingFailed,
     store.NoSpace: errors.StorageFull,
     store.JobTombstoned: errors.Cancelled,
     store.Contended: errors.InternalError,
 }
 """Every error of the store and what it is called on the wire."""
 
-_SAYS_ITSELF = (store.BadName, store.StaleAlias, store.VersionAliased, store.Corrupt)
+_SAYS_ITSELF = (store.BadName, store.StaleAlias, store.VersionAliased, store.Corrupt, store.TooLarge)
 
 
 @contextmanager

@@ -26,6 +26,9 @@ MIN_ROWS = 4
 MAX_CLASSES = 1000
 """Most classes of a target: beyond it, it is a name or a number and not a class."""
 
+LONGEST_CLASS = 1000
+"""Most characters of a class: a thousand of them have room in a manifest, and a longer text is no class."""
+
 AUTO_CLASSES = 20
 """Most whole numbers that ``auto`` takes for classes; a target with more of them is a quantity."""
 
@@ -117,6 +120,11 @@ def _check_classes(kind: ColumnType, distinct: NDArray[Any], rows: int) -> None:
         advice = "name a regressor" if kind == "number" else "choose another column, or merge values into fewer classes"
         raise errors.TrainingFailed(
             f"the target has {count} different values in {rows} rows, too many classes; {advice}"
+        )
+    longest = max(len(one) for one in distinct) if kind == "text" else 0
+    if longest > LONGEST_CLASS:
+        raise errors.TrainingFailed(
+            f"the target has a text of {longest} characters; a class has at most {LONGEST_CLASS}; choose another column"
         )
 
 

@@ -28,6 +28,12 @@ def test_a_published_version_reads_back_whole(store: Store) -> None:
     assert store.volume.models() == ["iris"]
 
 
+def test_a_manifest_that_nobody_could_read_is_not_published(store: Store) -> None:
+    with pytest.raises(errors.TooLarge):
+        store.publish(classes=["x" * 9_000_000, "y"])
+    assert store.volume.numbers("iris") == durable.entries(store.volume.tmp("iris")) == []
+
+
 def test_folders_are_open_to_readers_and_files_are_not_writable_by_them(store: Store) -> None:
     before = os.umask(0o077)
     try:

@@ -87,6 +87,11 @@ def test_what_the_trainer_itself_cannot_write_is_a_full_volume_too() -> None:
         raise OSError(errno.EROFS, "read-only")
 
 
+def test_a_manifest_that_is_too_large_is_the_trainings_fault_and_says_so() -> None:
+    error = store_errors.to_wire(store.TooLarge("it is over 8 MiB"))
+    assert (type(error), error.message) == (errors.TrainingFailed, "it is over 8 MiB")
+
+
 def test_an_error_of_the_store_without_a_name_is_internal() -> None:
     assert type(store_errors.to_wire(store.StoreError())) is errors.InternalError
 

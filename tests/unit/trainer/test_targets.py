@@ -61,6 +61,14 @@ def test_more_classes_than_anyone_can_learn_are_refused() -> None:
     assert len(read([f"c{row % 1000}" for row in range(4000)]).classes or ()) == 1000
 
 
+def test_texts_that_are_too_long_for_classes_are_refused() -> None:
+    longest = "x" * target.LONGEST_CLASS
+    assert read([longest, "a"] * 4).classes == ("a", longest)
+    with pytest.raises(errors.TrainingFailed, match="1001 characters") as caught:
+        read([f"{longest}x", "a"] * 4)
+    assert "x" * 10 not in caught.value.message
+
+
 def test_a_class_weight_may_name_a_number() -> None:
     table = typed(a=np.arange(120.0), y=np.arange(120.0) % 2)
     fitted = fit.fit(table, request("RidgeClassifier", params={"class_weight": {"1": 5}}))
