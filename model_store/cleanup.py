@@ -7,7 +7,7 @@ do themselves, and removes bytes only when nobody can be using them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,8 +87,10 @@ def _empty_tmp(tmp: Path, before_s: float) -> int:
     for path in _entries(tmp):
         dead = owners.is_dead(numbering.owner(path))
         if dead or (dead is None and _older(path, before_s)):
-            durable.discard_tree(path)
-            removed += 1
+            # An owner that was only frozen may wake now: the draft is renamed by one of the two.
+            with suppress(FileNotFoundError):
+                durable.discard_tree(path.rename(durable.temporary_name(tmp, "gone")))
+                removed += 1
     return removed
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from model_store import aliases, cleanup, deletion, durable, errors, settling
-from tests.unit.model_store.disturbing import Store, before_each_step, move
+from tests.unit.model_store.disturbing import FILES, Store, before_each_step, move
 
 
 def test_a_version_an_alias_names_stays(three: Store) -> None:
@@ -182,3 +183,23 @@ def test_old_marks_entries_and_numbers_are_forgotten(three: Store) -> None:
 
 def test_what_vanishes_during_a_clean_up_is_not_old(tmp_path: Path) -> None:
     assert not cleanup._older(tmp_path / "gone", 1e12)
+
+
+@pytest.mark.parametrize("moment", ["rename", "unlink"])
+def test_a_draft_whose_owner_wakes_while_it_is_cleaned_away_is_a_whole_version_or_none(
+    store: Store, moment: str
+) -> None:
+    draft = store.draft().rename(store.volume.tmp("iris") / "job-1.000000000000.1.1.aa")
+    os.utime(draft, (0, 0))
+
+    def wake(number: int, name: str) -> None:
+        if name == moment:
+            with suppress(FileNotFoundError):
+                draft.rename(store.volume.version("iris", 1))
+
+    with before_each_step(wake):
+        cleanup.clean(store.volume)
+
+    assert store.volume.numbers("iris") == ([1] if moment == "rename" else [])
+    assert durable.entries(store.volume.version("iris", 1)) == (sorted(FILES) if moment == "rename" else [])
+    assert durable.entries(store.volume.tmp("iris")) == []
