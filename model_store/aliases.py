@@ -1,8 +1,8 @@
 """Aliases: names that move between versions, each move a compare-and-swap with a history.
 
-``aliases/<alias>.json`` is what predictors read, once per batch. Every change first appears as
-``aliases/.log/<alias>.<revision>.json``, made exclusively: of two movers of one revision one
-wins, and whoever finds a revision in the log that the alias does not show yet carries it out.
+``aliases/<alias>.json`` is what predictors read, once per batch. Every change first appears in the
+log, made exclusively: of two movers of one revision one wins, and whoever finds a revision in the
+log that the alias does not show yet carries it out.
 """
 
 from __future__ import annotations
@@ -15,30 +15,23 @@ from pathlib import Path
 
 import msgspec
 
-from model_store import durable, errors, names
+from model_store import alias_log, durable, errors, names
+from model_store.alias_log import HISTORY, Alias, history
 from model_store.volume import Volume
 
-HISTORY = 20
-"""How many changes of an alias are kept."""
+__all__ = [
+    "HISTORY", "Alias", "Pointer", "delete_alias", "forget_deleted", "history", "list_aliases", "move_alias", "naming",
+    "newest", "read_alias", "rollback",
+]  # fmt: skip
 
-_MAX_BYTES = 4096
+MAX_ALIASES = 100
+"""Most aliases of a model besides champion; deleted ones count while their changes are kept."""
+
+DELETED_KEEP_S = 3600.0
+"""Seconds for which the changes of a deleted alias are kept at least: longer than any change takes."""
+
 _STALE_TRIES = 3
 _MOVE_TRIES = 16
-
-
-class Alias(msgspec.Struct, frozen=True, kw_only=True):
-    """An alias after a change.
-
-    ``version`` 0: it was deleted. ``previous`` 0: it named nothing before. ``revision`` counts
-    its changes from 1; ``changed_at`` is ISO 8601 UTC; ``by`` says who asked.
-    """
-
-    alias: str = ""
-    version: int
-    revision: int
-    previous: int
-    changed_at: str
-    by: str = ""
 
 
 def read_alias(volume: Volume, model: str, alias: str) -> Alias:
@@ -46,7 +39,7 @@ def read_alias(volume: Volume, model: str, alias: str) -> Alias:
     path = _path(volume, model, alias)
     for _ in range(_STALE_TRIES):
         try:
-            return _parse(_read(path), alias)
+            return alias_log.parse(alias_log.read(path), alias)
         except OSError as error:
             # On NFS a file that was replaced under our hands is stale once, then new.
             if error.errno == errno.ESTALE:
@@ -67,7 +60,7 @@ def newest(volume: Volume, model: str, alias: str) -> Alias | None:
     None for an alias that never was. Raises errors.Corrupt, BadName.
     """
     shown = _shown(_path(volume, model, alias), alias)
-    return _later(volume.aliases(model) / ".log", alias, shown) or shown
+    return alias_log.later(alias_log.folder(volume, model), alias, shown) or shown
 
 
 class Pointer:
@@ -84,10 +77,10 @@ class Pointer:
     def version(self) -> int:
         """The version the file names now; 0 where ``read_alias`` has to say what is the matter."""
         try:
-            data = _read(self._path)
+            data = alias_log.read(self._path)
             seen, version = self._seen
             if data != seen:
-                version = _parse(data, self._alias).version
+                version = alias_log.parse(data, self._alias).version
                 self._seen = (data, version)
         except (OSError, errors.Corrupt):
             return 0
@@ -129,7 +122,7 @@ def move_alias(
 
     ``expected`` is the version it must name now (0: none yet), None for any. An alias that
     names the version already stays as it is, so a repeated move is harmless. Raises
-    errors.NoSuchModel, NoSuchVersion, StaleAlias, NoSpace, Contended.
+    errors.NoSuchModel, NoSuchVersion, StaleAlias, TooManyAliases, NoSpace, Contended.
     """
     volume.require(model, version)
     with errors.full_volume_named():
@@ -165,20 +158,25 @@ def rollback(
     return move_alias(volume, model, alias, now.previous, expected=now.version, by=by)
 
 
-def history(volume: Volume, model: str, alias: str) -> list[Alias]:
-    """The changes of an alias, newest first, at most HISTORY of them."""
-    log = volume.aliases(model) / ".log"
-    found = []
-    for revision in sorted(_revisions(log, alias), reverse=True)[:HISTORY]:
+def forget_deleted(volume: Volume, model: str, before_s: float) -> int:
+    """Drop the changes of aliases that were deleted before then; how many aliases those are."""
+    log, forgotten = alias_log.folder(volume, model), 0
+    for alias, revisions in alias_log.revisions(log).items():
         try:
-            found.append(_parse(_read(_log_path(log, alias, revision)), alias))
-        except (FileNotFoundError, errors.Corrupt):
+            last = alias_log.path(log, alias, max(revisions))
+            if last.stat().st_mtime >= before_s or alias_log.parse(alias_log.read(last), alias).version:
+                continue
+            _carry_out(volume, model, alias)
+        except (FileNotFoundError, errors.Corrupt, errors.BadName):
             continue
-    return found
+        for revision in revisions:
+            alias_log.path(log, alias, revision).unlink(missing_ok=True)
+        forgotten += 1
+    return forgotten
 
 
 def _change(volume: Volume, model: str, alias: str, version: int, expected: int | None, by: str) -> Alias:
-    log = volume.aliases(model) / ".log"
+    log = alias_log.folder(volume, model)
     for _ in range(_MOVE_TRIES):
         now = _carry_out(volume, model, alias)
         current, revision = (now.version, now.revision) if now else (0, 0)
@@ -186,13 +184,29 @@ def _change(volume: Volume, model: str, alias: str, version: int, expected: int 
             return now
         if expected is not None and expected != current:
             raise errors.StaleAlias(current)
+        if now is None and version and alias != names.CHAMPION:
+            _require_room(volume, model)
         changed_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         new = Alias(alias=alias, version=version, revision=revision + 1, previous=current, changed_at=changed_at, by=by)
-        if durable.create_once(volume.tmp(model), _log_path(log, alias, revision + 1), msgspec.json.encode(new)):
+        if durable.create_once(volume.tmp(model), alias_log.path(log, alias, revision + 1), msgspec.json.encode(new)):
             _carry_out(volume, model, alias)
-            _forget_old(log, alias)
+            alias_log.forget_old(log, alias)
             return new
     raise errors.Contended("the alias keeps moving")
+
+
+def _require_room(volume: Volume, model: str) -> None:
+    """Raise errors.TooManyAliases where a name more is one too many."""
+    if _count(volume, model) >= MAX_ALIASES:
+        forget_deleted(volume, model, durable.touch_clock_s(volume.aliases(model)) - DELETED_KEEP_S)
+        if _count(volume, model) >= MAX_ALIASES:
+            raise errors.TooManyAliases(f"a model has at most {MAX_ALIASES} aliases")
+
+
+def _count(volume: Volume, model: str) -> int:
+    folder = volume.aliases(model)
+    shown = {entry.removesuffix(".json") for entry in durable.entries(folder) if entry.endswith(".json")}
+    return len((shown | alias_log.revisions(alias_log.folder(volume, model)).keys()) - {names.CHAMPION})
 
 
 def _carry_out(volume: Volume, model: str, alias: str) -> Alias | None:
@@ -201,9 +215,9 @@ def _carry_out(volume: Volume, model: str, alias: str) -> Alias | None:
     Repeated until nothing newer is there, so a mover that was held up for long cannot leave
     an older state behind.
     """
-    log, path = volume.aliases(model) / ".log", _path(volume, model, alias)
+    log, path = alias_log.folder(volume, model), _path(volume, model, alias)
     shown = _shown(path, alias)
-    while (later := _later(log, alias, shown)) is not None:
+    while (later := alias_log.later(log, alias, shown)) is not None:
         shown = later
         if shown.version:
             durable.replace_file(volume.tmp(model), path, msgspec.json.encode(shown))
@@ -212,46 +226,12 @@ def _carry_out(volume: Volume, model: str, alias: str) -> Alias | None:
     return shown
 
 
-def _later(log: Path, alias: str, shown: Alias | None) -> Alias | None:
-    """The newest revision in the log, None when it is no newer than ``shown``."""
-    newest = max(_revisions(log, alias), default=0)
-    if newest <= (shown.revision if shown else 0):
-        return None
-    return _parse(_read(_log_path(log, alias, newest)), alias)
-
-
 def _shown(path: Path, alias: str) -> Alias | None:
     try:
-        return _parse(_read(path), alias)
+        return alias_log.parse(alias_log.read(path), alias)
     except (OSError, errors.Corrupt):
         return None
 
 
-def _forget_old(log: Path, alias: str) -> None:
-    for revision in sorted(_revisions(log, alias))[:-HISTORY]:
-        _log_path(log, alias, revision).unlink(missing_ok=True)
-
-
-def _revisions(log: Path, alias: str) -> list[int]:
-    parts = [entry.split(".") for entry in durable.entries(log)]
-    return [int(part[1]) for part in parts if len(part) == 3 and part[0] == alias and part[1].isdigit()]
-
-
-def _log_path(log: Path, alias: str, revision: int) -> Path:
-    return log / f"{names.check_alias(alias)}.{revision:08d}.json"
-
-
 def _path(volume: Volume, model: str, alias: str) -> Path:
     return volume.aliases(model) / f"{names.check_alias(alias)}.json"
-
-
-def _read(path: Path | str) -> bytes:
-    return durable.read_small(path, _MAX_BYTES)
-
-
-def _parse(data: bytes, alias: str) -> Alias:
-    try:
-        found = msgspec.json.decode(data, type=Alias)
-    except ValueError as error:
-        raise errors.Corrupt("the alias cannot be read") from error
-    return msgspec.structs.replace(found, alias=alias)

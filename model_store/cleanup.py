@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_store import deletion, durable, errors, job_index, numbering, owners
+from model_store import aliases, deletion, durable, errors, job_index, numbering, owners
 from model_store.volume import Volume
 
 GRACE_S = 300.0
@@ -103,7 +103,7 @@ def _empty(trash: Path, before_s: float) -> int:
 
 def _forget(volume: Volume, model: str, marks_before_s: float, before_s: float) -> int:
     """Drop marks, entries and numbers nothing can ask for any more."""
-    removed = 0
+    removed = aliases.forget_deleted(volume, model, before_s)
     for path in _entries(volume.by_job(model)):
         is_mark = "." in path.name
         if _older(path, marks_before_s if is_mark else before_s) and (is_mark or _is_history(volume, model, path)):

@@ -10,6 +10,7 @@ The tree::
     ├── NoSuchFile         the version has no file of this name
     ├── VersionAliased     an alias names the version, so it stays
     ├── StaleAlias         the alias is not where the caller thought
+    ├── TooManyAliases     the model has as many as one may have
     ├── Corrupt            the folder fails verification; it is never served
     ├── TooLarge           sound, but over the reader's own limit
     ├── NoSpace            the volume is full
@@ -67,6 +68,10 @@ class StaleAlias(StoreError):
     def __init__(self, current: int) -> None:
         self.current = current
         super().__init__(f"the alias names version {current}" if current else "the alias does not exist")
+
+
+class TooManyAliases(StoreError):
+    """The model has as many aliases as one may have, lately deleted ones included."""
 
 
 class Corrupt(StoreError):

@@ -16,6 +16,7 @@ _KINDS: dict[type[store.StoreError], type[errors.WarrenError]] = {
     store.NoSuchFile: errors.NotFound,
     store.VersionAliased: errors.VersionInUse,
     store.StaleAlias: errors.StaleChampion,
+    store.TooManyAliases: errors.Conflict,
     store.Corrupt: errors.ModelCorrupt,
     store.TooLarge: errors.TrainingFailed,
     store.NoSpace: errors.StorageFull,
@@ -24,7 +25,17 @@ _KINDS: dict[type[store.StoreError], type[errors.WarrenError]] = {
 }
 """Every error of the store and what it is called on the wire."""
 
-_SAYS_ITSELF = (store.BadName, store.StaleAlias, store.VersionAliased, store.Corrupt, store.TooLarge)
+_SAYS_ITSELF = (
+    store.BadName,
+    store.StaleAlias,
+    store.VersionAliased,
+    store.TooManyAliases,
+    store.Corrupt,
+    store.TooLarge,
+)
+_HINTS: dict[type[store.StoreError], str] = {
+    store.TooManyAliases: "Delete aliases that nobody uses; their names count for an hour longer."
+}
 
 
 @contextmanager
@@ -40,4 +51,5 @@ def translated() -> Iterator[None]:
 def to_wire(error: store.StoreError) -> errors.WarrenError:
     """The error as it travels: where our own sentence says more than the default, it stays."""
     kind = _KINDS.get(type(error), errors.InternalError)
-    return kind(str(error) if isinstance(error, _SAYS_ITSELF) else "")
+    hint = _HINTS.get(type(error), "")
+    return kind(str(error) if isinstance(error, _SAYS_ITSELF) else "", hint=hint)

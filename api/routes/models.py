@@ -195,7 +195,7 @@ async def get_file(model: str, version: str, file: str, state: StateDep, request
     **openapi.operation(
         body=AliasChange,
         answer=AliasState,
-        problems=(*openapi.OF_VERSIONS, errors.StaleChampion, errors.ModelCorrupt, errors.StorageFull),
+        problems=(*openapi.OF_VERSIONS, errors.StaleChampion, errors.Conflict, errors.ModelCorrupt, errors.StorageFull),
         example={"version": 1},
     ),
 )

@@ -92,6 +92,11 @@ def test_a_manifest_that_is_too_large_is_the_trainings_fault_and_says_so() -> No
     assert (type(error), error.message) == (errors.TrainingFailed, "it is over 8 MiB")
 
 
+def test_an_alias_too_many_is_a_conflict_with_a_way_out() -> None:
+    error = store_errors.to_wire(store.TooManyAliases("a model has at most 100 aliases"))
+    assert (error.code, "Delete" in error.hint) == ("conflict", True)
+
+
 def test_an_error_of_the_store_without_a_name_is_internal() -> None:
     assert type(store_errors.to_wire(store.StoreError())) is errors.InternalError
 
