@@ -40,27 +40,29 @@ def clean(volume: Volume, grace_s: float = GRACE_S, index_keep_s: float = INDEX_
     failed: dict[str, Exception] = {}
     # First what makes room: a full volume is cleaned as well, and the rest needs some.
     for model in volume.folders():
-        with _noted(failed, model):
+        with _noted(failed, volume, model):
             now = durable.touch_clock_s(volume.model(model))
             removed += _empty_tmp(volume.tmp(model), now - grace_s)
             removed += _empty(volume.trash(model), now - grace_s)
     for model in volume.folders():
-        with _noted(failed, model):
+        with _noted(failed, volume, model):
             volume.prepare(model)
             now = durable.touch_clock_s(volume.model(model))
             more_mended, more_retired = _reconcile(volume, model)
             mended, retired = mended + more_mended, retired + more_retired
-            removed += _forget(volume, model, now - grace_s, now - index_keep_s)
+            removed += _forget(volume, model, now - grace_s, now - index_keep_s) + _remove_unused(volume, model)
     return Cleaned(removed, mended, retired, failed)
 
 
 @contextmanager
-def _noted(failed: dict[str, Exception], model: str) -> Iterator[None]:
+def _noted(failed: dict[str, Exception], volume: Volume, model: str) -> Iterator[None]:
     """One model's trouble keeps nobody from cleaning the next."""
     try:
         yield
     except (OSError, errors.StoreError) as error:
-        failed[model] = error
+        # One that is not there was unused, and another trainer's clean-up was faster.
+        if volume.model(model).is_dir():
+            failed[model] = error
 
 
 def _reconcile(volume: Volume, model: str) -> tuple[int, int]:
@@ -116,6 +118,22 @@ def _forget(volume: Volume, model: str, marks_before_s: float, before_s: float) 
             folder.rename(durable.temporary_name(volume.trash(model), folder.name))
             removed += 1
     return removed
+
+
+def _remove_unused(volume: Volume, model: str) -> bool:
+    """Remove the folders of a model of which nothing is left: no draft, no job and no number.
+
+    Where one is not empty, the rest stay. Who begins at this moment makes them again.
+    """
+    if volume.numbers(model):
+        return False
+    aliased = volume.aliases(model)
+    folders = (volume.tmp(model), volume.trash(model), volume.by_job(model), aliased / ".log", aliased)
+    with suppress(OSError):
+        for folder in (*folders, volume.model(model)):
+            folder.rmdir()
+        return True
+    return False
 
 
 def _is_history(volume: Volume, model: str, entry: Path) -> bool:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from model_store import durable, errors, names
 from model_store.volume import Volume
+
+_TRIES = 3
 
 
 def draft(volume: Volume, model: str, job_id: str) -> Path:
@@ -16,10 +19,18 @@ def draft(volume: Volume, model: str, job_id: str) -> Path:
     """
     names.check_job(job_id)
     with errors.full_volume_named():
-        volume.prepare(model)
-        folder = durable.temporary_name(volume.tmp(model), job_id)
-        folder.mkdir(mode=0o700)
-        return folder
+        # A sweep may be removing the folders of a model that was never published.
+        for _ in range(_TRIES):
+            with suppress(FileNotFoundError):
+                return _made(volume, model, job_id)
+        return _made(volume, model, job_id)
+
+
+def _made(volume: Volume, model: str, job_id: str) -> Path:
+    volume.prepare(model)
+    folder = durable.temporary_name(volume.tmp(model), job_id)
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 def touch(folder: Path) -> None:

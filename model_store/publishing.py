@@ -73,6 +73,8 @@ def publish(
             if version is not None:
                 return published(volume, model, version, verifier)
             sealed = _seal(folder, manifest)
+            # The draft keeps the model's folder, but a sweep may have taken others while the draft was being made.
+            volume.prepare(model)
             job_index.mark_publishing(volume, model, job_id)
             sealed = _take_number(volume, folder, sealed, signer)
             winner = job_index.claim(volume, model, job_id, sealed.version)
