@@ -19,7 +19,7 @@ class Alias(msgspec.Struct, frozen=True, kw_only=True):
     """An alias after a change.
 
     ``version`` 0: it was deleted. ``previous`` 0: it named nothing before. ``revision`` counts
-    its changes from 1; ``changed_at`` is ISO 8601 UTC; ``by`` says who asked.
+    its changes from 1; ``changed_at`` is ISO 8601 UTC; ``by`` says who asked, ``asked`` by which request.
     """
 
     alias: str = ""
@@ -28,6 +28,7 @@ class Alias(msgspec.Struct, frozen=True, kw_only=True):
     previous: int
     changed_at: str
     by: str = ""
+    asked: str = ""
 
 
 def read(path: Path | str) -> bytes:
@@ -82,6 +83,11 @@ def history(volume: Volume, model: str, alias: str) -> list[Alias]:
         except (FileNotFoundError, errors.Corrupt):
             continue
     return found
+
+
+def made(volume: Volume, model: str, alias: str, asked: str) -> Alias | None:
+    """The change that this request has made already, among those that are kept; None where it has not."""
+    return next((one for one in history(volume, model, alias) if asked and one.asked == asked), None)
 
 
 def forget_old(log: Path, alias: str) -> None:

@@ -116,7 +116,7 @@ def naming(volume: Volume, model: str, version: int) -> list[str]:
 
 
 def move_alias(
-    volume: Volume, model: str, alias: str, version: int, *, expected: int | None = None, by: str = ""
+    volume: Volume, model: str, alias: str, version: int, *, expected: int | None = None, by: str = "", asked: str = ""
 ) -> Alias:
     """Point the alias at a version that is there; the alias afterwards.
 
@@ -127,15 +127,20 @@ def move_alias(
     volume.require(model, version)
     with errors.full_volume_named():
         volume.prepare(model)
-        return _change(volume, model, alias, version, expected, by)
+        return _change(volume, model, alias, version, expected, by, asked)
 
 
-def delete_alias(volume: Volume, model: str, alias: str, *, by: str = "") -> Alias:
-    """Remove the alias; its last state, version 0. Raises errors.NoSuchModel, NoSuchAlias."""
+def delete_alias(volume: Volume, model: str, alias: str, *, by: str = "", asked: str = "") -> Alias:
+    """Remove the alias; its last state, version 0. Raises errors.NoSuchModel, NoSuchAlias.
+
+    A request (``asked``) that comes a second time makes no second change, here and in ``rollback``.
+    """
+    if made := alias_log.made(volume, model, alias, asked):
+        return made
     with suppress(errors.Corrupt):
         read_alias(volume, model, alias)
     with errors.full_volume_named():
-        return _change(volume, model, alias, 0, None, by)
+        return _change(volume, model, alias, 0, None, by, asked)
 
 
 def rollback(
@@ -144,6 +149,7 @@ def rollback(
     alias: str = names.CHAMPION,
     *,
     by: str = "",
+    asked: str = "",
     ready: Callable[[int], object] = lambda _version: None,
 ) -> Alias:
     """Point the alias at the version it named before. Raises errors.NoSuchVersion when there is none.
@@ -151,11 +157,13 @@ def rollback(
     ``ready`` is called with that version before the move, however long it takes: where the alias moved
     meanwhile, it stays and errors.StaleAlias is raised.
     """
+    if made := alias_log.made(volume, model, alias, asked):
+        return made
     now = read_alias(volume, model, alias)
     if not now.previous:
         raise errors.NoSuchVersion(f"{alias} of {model} named no version before")
     ready(now.previous)
-    return move_alias(volume, model, alias, now.previous, expected=now.version, by=by)
+    return move_alias(volume, model, alias, now.previous, expected=now.version, by=by, asked=asked)
 
 
 def forget_deleted(volume: Volume, model: str, before_s: float) -> int:
@@ -175,7 +183,7 @@ def forget_deleted(volume: Volume, model: str, before_s: float) -> int:
     return forgotten
 
 
-def _change(volume: Volume, model: str, alias: str, version: int, expected: int | None, by: str) -> Alias:
+def _change(volume: Volume, model: str, alias: str, version: int, expected: int | None, by: str, asked: str) -> Alias:
     log = alias_log.folder(volume, model)
     for _ in range(_MOVE_TRIES):
         now = _carry_out(volume, model, alias)
@@ -186,8 +194,15 @@ def _change(volume: Volume, model: str, alias: str, version: int, expected: int 
             raise errors.StaleAlias(current)
         if now is None and version and alias != names.CHAMPION:
             _require_room(volume, model)
-        changed_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        new = Alias(alias=alias, version=version, revision=revision + 1, previous=current, changed_at=changed_at, by=by)
+        new = Alias(
+            alias=alias,
+            version=version,
+            revision=revision + 1,
+            previous=current,
+            changed_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            by=by,
+            asked=asked,
+        )
         if durable.create_once(volume.tmp(model), alias_log.path(log, alias, revision + 1), msgspec.json.encode(new)):
             _carry_out(volume, model, alias)
             alias_log.forget_old(log, alias)

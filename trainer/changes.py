@@ -3,7 +3,8 @@
 From topology.CHANGES to the model volume. The queue has one active consumer among all trainers
 and this handler one thread, so changes have one order; no training ever blocks it. An alias
 moves only to a version that every predictor has loaded, and only from where it was before that wait:
-another trainer may have taken over meanwhile.
+another trainer may have taken over meanwhile. A change whose trainer died before it answered comes again,
+and is made once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TypeVar
 
 from model_store import aliases, deletion, names, reading, settling
@@ -73,25 +75,30 @@ class Changes:
             self._volume,
             change.model,
             by=change.by,
+            asked=request.correlation_id,
             ready=lambda version: self._make_ready(change.model, version, request),
         )
         return _state(change.model, moved)
 
     def _delete_alias(self, request: Request) -> messages.AliasState:
         change = messages.DeleteAlias.decode(request.body)
-        gone = aliases.delete_alias(self._volume, change.model, change.alias, by=change.by)
+        gone = aliases.delete_alias(
+            self._volume, change.model, change.alias, by=change.by, asked=request.correlation_id
+        )
         logs.log("alias.deleted", model=change.model, alias=change.alias, by=change.by)
         return _state(change.model, gone)
 
     def _delete_version(self, request: Request) -> messages.Deleted:
         change = messages.DeleteVersion.decode(request.body)
-        deletion.delete_version(self._volume, change.model, change.version)
+        with _found_once(request):
+            deletion.delete_version(self._volume, change.model, change.version)
         self._forget(change.model, change.version, change.by)
         return messages.Deleted()
 
     def _delete_model(self, request: Request) -> messages.Deleted:
         change = messages.DeleteModel.decode(request.body)
-        deletion.delete_model(self._volume, change.model, by=change.by)
+        with _found_once(request):
+            deletion.delete_model(self._volume, change.model, by=change.by)
         self._forget(change.model, 0, change.by)
         return messages.Deleted()
 
@@ -136,6 +143,11 @@ class Changes:
     def _forget(self, model: str, version: int, by: str) -> None:
         logs.log("model.deleted", model=model, version=version, by=by)
         self._announcer.forget(model, version)
+
+
+def _found_once(request: Request) -> AbstractContextManager[None]:
+    """For a deletion: what a request that comes a second time does not find, it has deleted the first time."""
+    return suppress(store.NoSuchModel, store.NoSuchVersion) if request.redelivered else nullcontext()
 
 
 def _state(model: str, alias: aliases.Alias) -> messages.AliasState:

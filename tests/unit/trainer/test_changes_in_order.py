@@ -1,4 +1,4 @@
-"""A change that nobody waits for any more is not made over a later one."""
+"""A change that nobody waits for any more is not made over a later one, and none is made twice."""
 
 from __future__ import annotations
 
@@ -25,13 +25,29 @@ class HeldUp(Announcer):
     def __init__(self, meanwhile: Callable[[], object]) -> None:
         self._meanwhile = meanwhile
 
+    def forget(self, model: str, version: int) -> None:
+        """There is nobody to forget it."""
+
     def warm(self, model: str, version: int, deadline: Deadline, give_up: Callable[[], object] = lambda: None) -> Any:
         self._meanwhile()
         return Warmed()
 
 
-def make(store: Store, change: messages.Message, meanwhile: Callable[[], object], within_s: float = 60.0) -> Any:
-    request: Any = SimpleNamespace(kind=change.TYPE, body=change.encode(), deadline=Deadline.after(within_s))
+def make(
+    store: Store,
+    change: messages.Message,
+    meanwhile: Callable[[], object] = lambda: None,
+    within_s: float = 60.0,
+    asked: str = "",
+    again: bool = False,
+) -> Any:
+    request: Any = SimpleNamespace(
+        kind=change.TYPE,
+        body=change.encode(),
+        deadline=Deadline.after(within_s),
+        correlation_id=asked,
+        redelivered=again,
+    )
     return Changes(store.volume, store.verifier, HeldUp(meanwhile), 30.0).handle(request)
 
 
@@ -74,3 +90,32 @@ def test_a_change_goes_on_from_the_last_one_whatever_the_alias_shows(four: Store
 
     assert make(four, SET, lambda: None).version == 3
     assert champion(four) == 3
+
+
+def test_a_rollback_that_comes_again_goes_back_once(four: Store) -> None:
+    """Its trainer died before it answered, and the next one is given the message."""
+    made = make(four, BACK, asked="r1")
+    assert make(four, BACK, asked="r1", again=True) == made
+    assert champion(four) == 1
+
+    move(four, 4)
+    assert make(four, BACK, asked="r1", again=True) == made
+    assert champion(four) == 4
+
+    assert make(four, BACK, asked="r2").version == 1
+
+
+def test_a_deletion_that_comes_again_was_made(four: Store) -> None:
+    alias = messages.DeleteAlias(model="iris", alias="champion")
+    gone = make(four, alias, asked="d1")
+    assert make(four, alias, asked="d1", again=True) == gone
+
+    with pytest.raises(errors.AliasNotFound):
+        make(four, alias, asked="d2", again=True)
+
+    version, model = messages.DeleteVersion(model="iris", version=3), messages.DeleteModel(model="iris")
+    for deletion, missing in ((version, errors.VersionNotFound), (model, errors.ModelNotFound)):
+        make(four, deletion)
+        with pytest.raises(missing):
+            make(four, deletion)
+        assert make(four, deletion, again=True) == messages.Deleted()
