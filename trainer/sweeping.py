@@ -12,9 +12,10 @@ import threading
 from model_store import cleanup, deletion, reserve
 from model_store import errors as store
 from model_store.volume import Volume
-from wire import errors, logs, messages, settings, topology
+from wire import errors, logs, messages, topology
 from wire.client import RpcClient
 from wire.deadlines import Deadline
+from wire.retention import Retention
 
 _DELETE_S = 60.0
 _CONNECT_S = 30.0
@@ -23,7 +24,7 @@ _CONNECT_S = 30.0
 class Sweeper:
     """Sweeps in a thread of its own until it is closed."""
 
-    def __init__(self, volume: Volume, rpc: RpcClient, retention: settings.Retention) -> None:
+    def __init__(self, volume: Volume, rpc: RpcClient, retention: Retention) -> None:
         self._volume = volume
         self._rpc = rpc
         self._retention = retention

@@ -15,9 +15,10 @@ from api.datasets.formats import UNREADABLE
 from api.ledger import Ledger
 from api.ledger.database import now_ms
 from api.offline.folder import OutputFolder
-from wire import errors, logs, messages, settings, topology
+from wire import errors, logs, messages, topology
 from wire.client import RpcClient
 from wire.deadlines import Deadline
+from wire.retention import Retention
 
 _DAY_MS = 86_400_000
 _BATCH = 500
@@ -32,9 +33,7 @@ INSPECT_S = 300.0
 class Sweeper:
     """Forgets old jobs, their events and outputs, unused datasets, ended keys and old entries of the audit log."""
 
-    def __init__(
-        self, ledger: Ledger, folder: DatasetFolder, outputs: OutputFolder, retention: settings.Retention
-    ) -> None:
+    def __init__(self, ledger: Ledger, folder: DatasetFolder, outputs: OutputFolder, retention: Retention) -> None:
         self._ledger = ledger
         self._folder = folder
         self._outputs = outputs

@@ -21,6 +21,7 @@ from tests.jobs import new_job
 from tests.rabbit import Rabbit, wait_until
 from wire import settings, topology
 from wire.async_client import AsyncRpcClient
+from wire.retention import Retention
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def config(module_broker: settings.Broker, home: Path) -> settings.Settings:
         ledger=settings.Ledger(url=f"sqlite:///{home}/ledger/ledger.sqlite3", timeout_s=10),
         train=settings.Train(silence_s=1.5, lease_renew_s=0.5, lease_stale_s=2.5, worker_threads=4, inspect_wait_s=3),
         paths=settings.Paths(datasets=home / "datasets"),
-        retention=settings.Retention(sweep_s=1),
+        retention=Retention(sweep_s=1),
     )
 
 

@@ -16,6 +16,7 @@ from tests.integration.jobs.worker_process import WorkerProcess
 from tests.jobs import new_job
 from tests.rabbit import Rabbit, wait_until
 from wire import provision, settings, topology
+from wire.retention import Retention
 
 StartWorker = Callable[..., WorkerProcess]
 
@@ -171,7 +172,7 @@ def test_worker_needs_no_more_than_its_rights_at_the_broker(
 def test_job_of_the_past_is_swept(
     gateway: Gateway, trainer: TrainerDouble, start_worker: StartWorker, config: settings.Settings
 ) -> None:
-    brief = settings.Retention(sweep_s=0.5, jobs_days=1e-6, datasets_days=1e-6)
+    brief = Retention(sweep_s=0.5, jobs_days=1e-6, datasets_days=1e-6)
     start_worker(config.model_copy(update={"retention": brief}))
     job = gateway.submit()
     wait_until(lambda: job.job_id not in _ids(gateway), "the job is forgotten", 30)

@@ -21,6 +21,7 @@ from tests.rabbit import Rabbit, wait_until
 from tests.unit.predictor.artefacts import Shelf, regression
 from wire import settings, topology
 from wire.client import RpcClient
+from wire.retention import Retention
 
 ROWS = 6_000
 TABLE = "key,b,a\n" + "".join(f"k{at},{at}.5,{at % 7}\n" for at in range(ROWS))
@@ -222,7 +223,7 @@ def test_outputs_are_kept_for_their_days_and_no_longer(
     assert desk.ended(job_id)["status"] == "succeeded"
     outputs = OutputFolder(config.paths.predictions)
     folder = DatasetFolder(tmp_path / "none")
-    Sweeper(ledger, folder, outputs, settings.Retention()).sweep()
+    Sweeper(ledger, folder, outputs, Retention()).sweep()
     desk.output(job_id)
-    Sweeper(ledger, folder, outputs, settings.Retention(outputs_days=1e-9)).sweep()
+    Sweeper(ledger, folder, outputs, Retention(outputs_days=1e-9)).sweep()
     desk.output(job_id, 404)

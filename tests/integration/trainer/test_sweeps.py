@@ -15,10 +15,11 @@ from trainer.service import TrainerService
 from trainer.sweeping import Sweeper
 from wire import settings
 from wire.client import RpcClient
+from wire.retention import Retention
 
 Start = Callable[..., TrainerService]
 
-FEW = settings.Retention(versions_per_model=2, sweep_s=0.2)
+FEW = Retention(versions_per_model=2, sweep_s=0.2)
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_a_version_that_has_just_appeared_stays(
 ) -> None:
     publish(config, "job-4")
 
-    Sweeper(volume, rpc, settings.Retention(versions_per_model=1)).sweep()
+    Sweeper(volume, rpc, Retention(versions_per_model=1)).sweep()
 
     assert volume.versions("iris") == [1, 5]
 

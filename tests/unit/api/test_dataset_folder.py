@@ -15,7 +15,7 @@ from api.datasets.files import DatasetFolder
 from api.jobs.sweeping import Sweeper
 from api.ledger import Ledger
 from api.offline.folder import OutputFolder
-from wire import settings
+from wire.retention import Retention
 
 OUT_OF_ROOM = OSError(errno.ENOSPC, "No space left on device")
 TYPE = {"content-type": "text/csv"}
@@ -76,7 +76,7 @@ def test_what_one_part_of_a_sweep_fails_with_keeps_no_other_waiting(
     monkeypatch.setattr(folder, "ids", fail)
     outputs = OutputFolder(tmp_path / "outputs")
     outputs.file("a" * 32, "output.csv").parent.mkdir(parents=True)
-    Sweeper(lite, folder, outputs, settings.Retention()).sweep()
+    Sweeper(lite, folder, outputs, Retention()).sweep()
     assert outputs.job_ids() == set()
 
 

@@ -34,7 +34,7 @@ def test_accepted_job_waits_and_has_one_event(ledger: Ledger) -> None:
 
 def test_a_text_with_a_nul_matches_nothing_and_can_be_kept(ledger: Ledger) -> None:
     job = accept(ledger, model="m")
-    assert ledger.jobs.page(owner=None, model="m\0", status=None, before=None, limit=9) == []
+    assert ledger.jobs.page(owner=None, model="m\0", status=None, before=None, limit=9)[0] == []
     assert ledger.jobs.by_key("local", "\0", "d1") is None
     leased = ledger.leases.take(job.job_id, "w1")
     assert leased is not None

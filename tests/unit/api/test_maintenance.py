@@ -24,6 +24,7 @@ from tests.rabbit import wait_until
 from wire import errors, messages, settings, topology
 from wire.client import RpcClient
 from wire.memory import MemoryBroker
+from wire.retention import Retention
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_sweep_removes_what_nobody_owns_and_keeps_the_rest(lite: Ledger, tmp_pat
     os.utime(forgotten, (1, 1))
     job = lite.jobs.accept(new_job(), queued_limit=9)
     lite.jobs.request_cancel(job.job_id, owner=None)
-    sweeper = Sweeper(lite, folder, OutputFolder(tmp_path / "outputs"), settings.Retention(jobs_days=1e-9))
+    sweeper = Sweeper(lite, folder, OutputFolder(tmp_path / "outputs"), Retention(jobs_days=1e-9))
     wait_until(lambda: (sweeper.sweep(), job.job_id not in _jobs(lite))[1], "the job is forgotten")
     assert folder.ids() == [used]
     assert (forgotten.exists(), fresh.exists()) == (False, True)
@@ -146,7 +147,7 @@ def _jobs(ledger: Ledger) -> list[str]:
 
 def test_sweep_of_a_folder_that_is_not_there_is_harmless(lite: Ledger, tmp_path: Path) -> None:
     none = tmp_path / "none"
-    Sweeper(lite, DatasetFolder(none), OutputFolder(none), settings.Retention()).sweep()
+    Sweeper(lite, DatasetFolder(none), OutputFolder(none), Retention()).sweep()
 
 
 def test_same_content_put_twice_is_one_file(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ async def test_a_training_with_rows_stores_a_dataset_and_a_repeat_changes_nothin
 ) -> None:
     answers = [await ann.post("/train", json=BODY, headers={"idempotency-key": "k"}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [202, 202]
-    (job,) = ledger.watching.waiting(9)
+    ((job,), _) = ledger.jobs.page(owner="ann", model=None, status=None, before=None, limit=9)
     assert entries(ledger) == [("dataset.stored", job.dataset_id), ("train.accepted", f"{job.job_id} good")]
 
 
@@ -50,7 +50,7 @@ async def test_what_a_refused_training_leaves_is_told(
 ) -> None:
     broker.delete_queue(topology.JOBS)
     assert (await ann.post("/train", json=BODY)).status_code == 503
-    (dataset,) = ledger.datasets.page(owner="ann", before=None, limit=9)
+    (dataset,) = ledger.datasets.page(owner="ann", before=None, limit=9)[0]
     told = entries(ledger)
     assert [action for action, _ in told] == ["dataset.stored", "train.accepted", "job.withdrawn"]
     assert (told[0][1], told[1][1]) == (dataset.dataset_id, told[2][1])
@@ -77,7 +77,7 @@ async def test_an_upload_whose_description_fails_has_its_entry(
 
     monkeypatch.setattr("api.datasets.storing.describe", away)
     assert (await ann.post("/datasets", content=CSV, headers=TYPE)).status_code == 503
-    (dataset,) = ledger.datasets.page(owner="ann", before=None, limit=9)
+    (dataset,) = ledger.datasets.page(owner="ann", before=None, limit=9)[0]
     assert entries(ledger) == [("dataset.stored", dataset.dataset_id)]
 
 
@@ -121,7 +121,7 @@ async def test_what_cannot_be_told_is_not_done(
     assert (await ann.post(f"/jobs/{job_id}/cancel")).status_code == 503
     assert (await ann.post("/train", json=BODY)).status_code == 503
     assert (await ann.post("/datasets", content=CSV + b"3,z\n", headers=TYPE)).status_code == 503
-    assert [job.status for job in ledger.jobs.page(owner="ann", model=None, status=None, before=None, limit=9)] == [
+    assert [job.status for job in ledger.jobs.page(owner="ann", model=None, status=None, before=None, limit=9)[0]] == [
         "queued"
     ]
-    assert len(ledger.datasets.page(owner="ann", before=None, limit=9)) == 1
+    assert len(ledger.datasets.page(owner="ann", before=None, limit=9)[0]) == 1

@@ -14,6 +14,7 @@ from api.offline.folder import CSV, PARQUET, OutputFolder, Summary, is_full
 from api.offline.order import KIND
 from tests.jobs import new_job
 from wire import settings
+from wire.retention import Retention
 
 JOB = "0" * 31 + "1"
 OTHER = "0" * 31 + "2"
@@ -96,10 +97,10 @@ def test_a_sweep_keeps_outputs_of_fresh_successes_and_drafts_of_live_jobs(
     draft, forgotten = filled(folder, live), filled(folder, failed, 2)
     folder.publish(filled(folder, OTHER), OTHER, summary())
 
-    Sweeper(ledger, DatasetFolder(tmp_path / "none"), folder, settings.Retention()).sweep()
+    Sweeper(ledger, DatasetFolder(tmp_path / "none"), folder, Retention()).sweep()
     assert folder.job_ids() == {kept, live}
     assert (draft.exists(), forgotten.exists()) == (True, False)
 
-    Sweeper(ledger, DatasetFolder(tmp_path / "none"), folder, settings.Retention(outputs_days=1e-9)).sweep()
+    Sweeper(ledger, DatasetFolder(tmp_path / "none"), folder, Retention(outputs_days=1e-9)).sweep()
     assert folder.job_ids() == {live}
     ledger.close()

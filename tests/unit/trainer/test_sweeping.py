@@ -17,8 +17,9 @@ from trainer.sweeping import Sweeper
 from wire import settings, topology
 from wire.client import RpcClient
 from wire.memory import MemoryBroker
+from wire.retention import Retention
 
-ONE = settings.Retention(versions_per_model=1)
+ONE = Retention(versions_per_model=1)
 QUOTA = OSError(errno.EDQUOT, "Disk quota exceeded")
 
 
