@@ -77,7 +77,7 @@ async def read_json(request: Request, kind: type[T], *, limit_bytes: int) -> Asy
     """
     check_json_type(request.headers.get("content-type", ""), request.headers.get("content-encoding", ""))
     large: LargeBodies = request.app.large_bodies
-    with large.held(check_length(request.headers, limit_bytes)):
+    with large.held(declared_bytes(dict(request.headers.raw), limit_bytes)):
         yield await large.decode(await read_any(request, limit_bytes=limit_bytes), kind)
 
 
@@ -106,19 +106,6 @@ async def read_any(request: Request, *, limit_bytes: int) -> bytes:
     return b"".join(pieces)
 
 
-def check_length(headers: Mapping[str, str], limit_bytes: int) -> int:
-    """How large the body may become, by the declared length. Raises errors.TooLarge and refusals.LengthRequired."""
-    declared = headers.get("content-length", "")
-    if not declared and "transfer-encoding" not in headers:
-        raise refusals.LengthRequired()
-    if not declared.isdecimal():
-        return limit_bytes
-    size_bytes = int(declared.lstrip("0")[:20] or 0)
-    if size_bytes > limit_bytes:
-        raise too_large(limit_bytes)
-    return size_bytes
-
-
 def declared_bytes(headers: Mapping[bytes, bytes], limit_bytes: int) -> int:
     """How large the body may become. Raises refusals.LengthRequired, errors.MalformedBody and errors.TooLarge."""
     length = headers.get(b"content-length")
@@ -126,11 +113,12 @@ def declared_bytes(headers: Mapping[bytes, bytes], limit_bytes: int) -> int:
         if b"transfer-encoding" not in headers:
             raise refusals.LengthRequired()
         return limit_bytes
-    if not length.isdigit() or len(length) > 20:
+    if not length.isdigit():
         raise errors.MalformedBody("The Content-Length is not a number.")
-    if int(length) > limit_bytes:
+    size_bytes = int(length.lstrip(b"0")[:20] or 0)
+    if size_bytes > limit_bytes:
         raise too_large(limit_bytes)
-    return int(length)
+    return size_bytes
 
 
 def too_large(limit_bytes: int) -> errors.TooLarge:

@@ -31,6 +31,8 @@ __all__ = ["Published", "draft", "existing_version", "publish", "published"]
 _TRIES = 500
 _PAUSE_S = 0.002
 _BLOCK_BYTES = 1024 * 1024
+_NUMBER_BYTES = 32
+"""More than a version's number takes in its manifest."""
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
@@ -99,11 +101,17 @@ def published(volume: Volume, model: str, version: int, verifier: Verifier) -> P
 
 
 def _seal(folder: Path, manifest: Manifest) -> Manifest:
-    """Put every file on disk and into the manifest."""
+    """Put every file on disk and into the manifest. Raises errors.TooLarge where nobody could read that."""
     entries = {name: _sealed_file(folder / names.check_file(name)) for name in durable.entries(folder)}
     if manifest.served_file not in entries:
         raise errors.Corrupt(f"the draft has no {manifest.served_file}")
-    return msgspec.structs.replace(manifest, files=entries)
+    sealed = msgspec.structs.replace(manifest, files=entries)
+    if len(sealed.encode()) > MAX_BYTES - _NUMBER_BYTES:
+        raise errors.TooLarge(
+            f"what is said of this model is over {MAX_BYTES // 2**20} MiB, its classes and categories included; "
+            "choose a target and columns of shorter texts"
+        )
+    return sealed
 
 
 def _sealed_file(path: Path) -> FileEntry:
@@ -137,11 +145,6 @@ def _take_number(volume: Volume, folder: Path, manifest: Manifest, signer: Signe
 
 def _appears(volume: Volume, folder: Path, manifest: Manifest, signer: Signer) -> bool:
     data = manifest.encode()
-    if len(data) > MAX_BYTES:
-        raise errors.TooLarge(
-            f"what is said of this model is over {MAX_BYTES // 2**20} MiB, its classes and categories included; "
-            "choose a target and columns of shorter texts"
-        )
     signature = signer.sign(data)
     for name, content in ((names.MANIFEST, data), (names.SIGNATURE, signature)):
         (folder / name).unlink(missing_ok=True)

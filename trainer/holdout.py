@@ -86,7 +86,8 @@ def kept_out(
         if not set(columns) <= set(types):
             raise NotComparable("it was trained on columns that this table does not have")
         # A missing number and an empty text hash differently: the same row would fall on another side.
-        if {name: types[name] for name in columns} != info.get("types"):
+        had = info.get("types", {})  # older manifests have none
+        if any(types[name] != had.get(name, types[name]) for name in columns):
             raise NotComparable("this table has one of the columns it was trained on in another type")
         return _below(row_hashes(frame, types, columns, model), float(info["share"]))
     if method == "order":

@@ -36,6 +36,7 @@ from trainer.table_files import find_table
 from trainer.table_order import DONE, FAILED, PROGRESS
 from wire import errors, messages, row_blocks
 from wire.draft_file import DraftFile
+from wire.settings import Bulk
 
 CSV: Final = "output.csv"
 """The finished output, written by the worker."""
@@ -61,7 +62,9 @@ class DraftGone(Exception):
 
 def main(arguments: list[str]) -> int:
     """Do what the draft's order says; the last line on standard output tells how it ended."""
-    draft, datasets, most_bytes = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
+    draft, datasets = Path(arguments[0]), Path(arguments[1])
+    # A trainer that runs while its code is replaced may not give the bound yet.
+    most_bytes = int(arguments[2]) if len(arguments) > 2 else Bulk().draft_bytes
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     with _standing_back():

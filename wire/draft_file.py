@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from wire import errors
 
+_PART: Final = re.compile(r"\.[0-9]+")
 KEPT_BYTES: Final = 1024 * 1024 * 1024
 """Bytes of the volume that drafts leave free, on small ones a tenth: RabbitMQ takes nothing below 200 MB."""
 
 
 class DraftFile(io.BufferedWriter):
-    """A new file that takes no more than the rest of its draft's bytes, and none of the room that is kept free."""
+    """A new file that takes no more than the rest of its draft's bytes, and none of the room that is kept free.
+
+    Files that end in a number are parts of somebody's, and count for nobody else.
+    """
 
     def __init__(self, path: Path, most_bytes: int) -> None:
         """``most_bytes`` bounds the whole draft. Raises FileExistsError and OSError."""
@@ -46,6 +51,8 @@ class DraftFile(io.BufferedWriter):
 def _size(draft: Path) -> int:
     size = 0
     for entry in draft.iterdir():
+        if _PART.fullmatch(entry.suffix):
+            continue  # of a trainer that was killed, or that has the same request
         with suppress(FileNotFoundError):  # another trainer, with the same request, has just named its file
             size += entry.stat().st_size
     return size

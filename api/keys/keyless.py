@@ -22,7 +22,7 @@ class Keyless:
 
     def __init__(self, hosts: str = "") -> None:
         """``hosts`` are names that stand for this gateway besides localhost and loopback addresses, with commas."""
-        self._names: Final = frozenset(name.strip().lower() for name in hosts.split(",") if name.strip())
+        self._names: Final = frozenset(_name(host.strip()) for host in hosts.split(",")) - {""}
         self._known: dict[bytes, bool] = {}
 
     def check(self, headers: Mapping[bytes, bytes]) -> None:

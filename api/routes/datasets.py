@@ -77,7 +77,7 @@ async def upload(request: Request, state: StateDep, caller: CallerDep) -> Respon
     """The body is the file itself, CSV or Parquet. The same bytes give the same id."""
     limit_bytes = state.settings.limits.dataset_bytes
     kind = formats.declared(request.headers.get("content-type", ""), request.headers.get("content-encoding", ""))
-    bodies.check_length(request.headers, limit_bytes)
+    bodies.declared_bytes(dict(request.headers.raw), limit_bytes)
     path = await anyio.to_thread.run_sync(storing.folder_of(state).draft)
     received = await receiving.receive(request.stream(), path, limit_bytes=limit_bytes)
     try:

@@ -86,11 +86,19 @@ async def _wanted(request: Request, state: State, caller: Caller) -> rows.NewJob
     limit_bytes = state.settings.limits.train_body_bytes
     async with bodies.read_json(request, training.TrainBody, limit_bytes=limit_bytes) as body:
         training.check(body)
-        known = await accepting.repeated(state, caller.owner, key, training.digest(body))
-        return known or await _new_job(state, caller, body, key)
+        digest = await _digest(body)
+        known = await accepting.repeated(state, caller.owner, key, digest)
+        return known or await _new_job(state, caller, body, key, digest)
 
 
-async def _new_job(state: State, caller: Caller, body: training.TrainBody, key: str | None) -> rows.NewJob:
+async def _digest(body: training.TrainBody) -> str:
+    """Rows may be megabytes, which other requests need not wait for; the rest is small."""
+    if body.dataset.rows is None:
+        return training.digest(body)
+    return await anyio.to_thread.run_sync(training.digest, body)
+
+
+async def _new_job(state: State, caller: Caller, body: training.TrainBody, key: str | None, digest: str) -> rows.NewJob:
     dataset = await _dataset(state, caller, body)
     request_id = logs.request_id_var.get()
     return rows.NewJob(
@@ -100,7 +108,7 @@ async def _new_job(state: State, caller: Caller, body: training.TrainBody, key: 
         dataset_id=dataset.id,
         request=training.request_of(body, dataset, submitted_at=iso(now_ms()), request_id=request_id),
         request_id=request_id,
-        body_digest=training.digest(body),
+        body_digest=digest,
         idempotency_key=key,
     )
 
@@ -109,8 +117,7 @@ async def _dataset(state: State, caller: Caller, body: training.TrainBody) -> me
     """The data as a trainer finds it; rows are stored first, so that only an id travels."""
     given = body.dataset
     if given.rows is not None:
-        training.check_columns(body, training.columns_of(given.rows))
-        stored = await anyio.to_thread.run_sync(_store, state, caller, given.rows)
+        stored = await anyio.to_thread.run_sync(_store, state, caller, body, given.rows)
         return messages.DatasetRef(id=stored.dataset_id)
     if given.id is not None:
         found = await anyio.to_thread.run_sync(_find, state, caller, given.id)
@@ -123,7 +130,10 @@ async def _dataset(state: State, caller: Caller, body: training.TrainBody) -> me
     return messages.DatasetRef(sample=given.sample)
 
 
-def _store(state: State, caller: Caller, given: list[dict[str, training.Cell]]) -> rows.Dataset:
+def _store(
+    state: State, caller: Caller, body: training.TrainBody, given: list[dict[str, training.Cell]]
+) -> rows.Dataset:
+    training.check_columns(body, training.columns_of(given))
     return storing.store_rows(state, training.lines_of(given), caller)
 
 

@@ -61,7 +61,8 @@ def _looked_at(session: Session) -> Iterator[Check]:
     try:
         yield from client.diagnosis().checks
     except (errors.Unauthenticated, errors.Forbidden) as error:
-        yield Check("key", "warning", error.detail, "Give an admin's key to see the inside of the gateway.")
+        mend = error.hint or "Give an admin's key to see the inside of the gateway."
+        yield Check("key", "warning", error.detail, mend)
         yield from _readiness(client)
     except errors.NotFound:
         yield Check("diagnosis", "warning", "this gateway is older than the command", "Update one of them.")

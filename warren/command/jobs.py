@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from warren import errors
-from warren.answers import JobResult, JobView, Progress
+from warren.answers import JobResult, Jobs, JobView, Progress
 from warren.command import completion, exits
 from warren.command.session import Bar, Session, command, table
 from warren.jobs import Job
@@ -27,6 +27,9 @@ STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 def jobs(session: Session, model: str | None, status: str | None, limit: int) -> None:
     """List the newest jobs, of MODEL or of all."""
     page = session.client.jobs(model, status, limit)
+    while page.next_cursor is not None and len(page.jobs) < limit:  # a page of large requests ends early
+        more = session.client.jobs(model, status, limit - len(page.jobs), page.next_cursor)
+        page = Jobs((*page.jobs, *more.jobs), more.next_cursor)
     rows = [
         (each.job_id, each.model, each.kind, each.status, f"{each.progress.fraction:.0%}", each.created_at)
         for each in page.jobs

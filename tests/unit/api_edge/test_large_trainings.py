@@ -13,7 +13,7 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from api import bodies
+from api import bodies, training
 from api.readiness import Readiness
 from tests.unit.api_edge.test_large_bodies import Replica, until
 from wire import settings
@@ -152,3 +152,19 @@ async def test_a_body_whose_request_is_given_up_gives_its_room_back(replica: Rep
     await asyncio.wait(asked)
     decoding.going_on.set()
     await check_room(replica)
+
+
+async def test_rows_are_hashed_once_and_where_nobody_waits_for_it(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[int] = []
+    digest = training.digest
+
+    def seen(body: training.TrainBody) -> str:
+        found.append(threading.get_ident())
+        return digest(body)
+
+    monkeypatch.setattr(training, "digest", seen)
+    await train(replica, RIGHT)
+    assert len(found) == 1
+    assert found[0] != threading.get_ident()

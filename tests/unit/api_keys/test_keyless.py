@@ -76,6 +76,7 @@ def test_names_that_are_set_are_answered_too() -> None:
     names = "warren.lan, Other.lan,"
     assert passes(names, host="WARREN.lan:8080", origin="https://other.lan")
     assert not passes(names, host="x.warren.lan")
+    assert passes("warren.lan:8080,[fe80::1]", host="warren.lan:8080", origin="http://[fe80::1]")
     assert not passes(names, host="", origin="")
 
 

@@ -32,6 +32,7 @@ def test_a_manifest_that_nobody_could_read_is_not_published(store: Store) -> Non
     with pytest.raises(errors.TooLarge):
         store.publish(classes=["x" * 9_000_000, "y"])
     assert store.volume.numbers("iris") == durable.entries(store.volume.tmp("iris")) == []
+    assert durable.entries(store.volume.model("iris") / "by-job") == []
 
 
 def test_folders_are_open_to_readers_and_files_are_not_writable_by_them(store: Store) -> None:

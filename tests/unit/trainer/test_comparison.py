@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pandas as pd
 import pytest
 
@@ -51,6 +52,16 @@ def test_the_same_training_is_at_least_as_good_as_itself(bench: Bench) -> None:
     assert result.trained is not None
     assert compared(result).champion_score == pytest.approx(result.trained.score, abs=1e-5)
     assert f"{result.trained.holdout['rows']} rows that neither was trained on" in compared(result).reason
+
+
+def test_a_champion_whose_manifest_has_no_types_is_compared_all_the_same(bench: Bench) -> None:
+    frame = numbers(300).frame
+    result, draft = bench.train(request("GaussianNB"), csv(bench, frame))
+    assert result.trained is not None
+    older = {name: value for name, value in result.trained.holdout.items() if name != "types"}
+    trained = msgspec.structs.replace(result.trained, holdout=older)
+    version = bench.publish(msgspec.structs.replace(result, trained=trained), draft)
+    assert compared(bench.train(request("GaussianNB"), csv(bench, frame), version)[0]).better is True
 
 
 def test_a_worse_version_is_told_so_on_the_rows_both_kept_out(bench: Bench) -> None:

@@ -50,9 +50,10 @@ class Place:
         order = table_order.Order(message.TYPE, msgspec.Raw(message.encode()))
         (self.draft / table_order.FILE).write_bytes(msgspec.json.encode(order))
 
-    def run(self, most_bytes: int = 10**9, **more: Any) -> bytes:
+    def run(self, most_bytes: int | None = 10**9, **more: Any) -> bytes:
         """The child's last line."""
-        command = [sys.executable, "-m", "trainer.table_child", str(self.draft), str(self.datasets), str(most_bytes)]
+        bound = [] if most_bytes is None else [str(most_bytes)]
+        command = [sys.executable, "-m", "trainer.table_child", str(self.draft), str(self.datasets), *bound]
         done = subprocess.run(command, capture_output=True, timeout=200, **more)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()[-1]
@@ -100,6 +101,11 @@ class TestChild:
         assert place.files() == {table_order.FILE, row_blocks.FILE}
         with (place.draft / row_blocks.FILE).open("rb") as file:
             assert sum(block.total for block in row_blocks.read(file)) == 40_000
+
+    def test_needs_no_bound_from_a_trainer_of_the_release_before(self, place: Place) -> None:
+        place.dataset("a\n1\n")
+        place.order(reading())
+        assert place.run(most_bytes=None).startswith(table_order.DONE)
 
     def test_writes_a_finished_output_as_parquet(self, place: Place) -> None:
         (place.draft / table_child.CSV).write_text('n,i,t,b,error\n1.5,7,"x, y",true,\n,,,,"no ""way"""\n')

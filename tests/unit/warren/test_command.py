@@ -168,6 +168,8 @@ def test_errors_say_the_next_step_and_have_a_status_of_their_own(
 
 def test_jobs_are_listed_watched_and_cancelled(run: Run) -> None:
     assert "running" in run([ok({"jobs": [JOB], "next_cursor": None})], "jobs", "m", "--status", "running")[1]
+    short, rest = ({"jobs": [JOB], "next_cursor": "next"} for _ in range(2))
+    assert run([ok(short), ok(rest)], "jobs", "--limit", "2")[1].count("running") == 2
     script = [ok(JOB), ended("cancelled")]
     status, _, said = run(script, "watch", "a" * 32)
     assert (status, "cancelled" in said) == (1, True)

@@ -30,6 +30,8 @@ def test_the_doctor_without_an_admins_key_sees_what_is_missing(run: Run) -> None
     missing = ok({"status": "not ready", "reasons": {"workers": "no Celery worker is running"}}, 503)
     status, written, _ = run([ok({}), problem(403, "forbidden"), missing], "doctor")
     assert (status, "no Celery worker" in written) == (1, True)
+    refused = problem(403, "forbidden", hint="Name the host in WARREN_API__HOSTS.")
+    assert "WARREN_API__HOSTS" in run([ok({}), refused, ok({"status": "ready"})], "doctor")[1]
     status, written, _ = run([ok({}), problem(404, "not_found"), ok({"status": "ready"})], "doctor")
     assert (status, "every part is there" in written) == (0, True)
 

@@ -22,6 +22,12 @@ def test_a_draft_takes_its_bytes_and_not_one_more(tmp_path: Path) -> None:
     assert (tmp_path / "output.csv").stat().st_size == 400
 
 
+def test_what_a_killed_trainer_left_half_made_takes_nothing_of_the_next_ones(tmp_path: Path) -> None:
+    (tmp_path / "rows.blocks.111").write_bytes(bytes(600))
+    with DraftFile(tmp_path / "rows.blocks.222", 1000) as file:
+        file.write(bytes(1000))
+
+
 @pytest.mark.parametrize(("size", "kept"), [(100 * KEPT_BYTES, KEPT_BYTES), (KEPT_BYTES, KEPT_BYTES // 10)])
 def test_some_room_of_the_volume_is_left_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, kept: int
