@@ -1,7 +1,7 @@
 """``python -m api.serve``: one replica, as gunicorn with a single uvicorn worker.
 
-Between the supervisor and the application. gunicorn's master does nothing but start the worker
-again when it dies; the worker has the event loop, on uvloop with httptools.
+Between the supervisor and the application. The worker has the event loop, on uvloop with httptools. gunicorn's
+master replaces one that is stuck by ending it, and ends with it: whoever supervises it starts both again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 
 from gunicorn import glogging, sock
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
 from uvicorn_worker import UvicornWorker
 
 from wire import held_memory, logs
@@ -112,6 +114,16 @@ class Replica(BaseApplication):  # type: ignore[misc]
         return create_app(self._settings)
 
 
+def end_with(arbiter: Arbiter, _worker: Worker) -> None:
+    """End the master when its worker has died (gunicorn's hook ``child_exit``).
+
+    The address is open as long as the master lives, so whoever came before the next worker would wait for it;
+    refused, Nginx asks another replica. Raises HaltServer.
+    """
+    if arbiter.LISTENERS:  # else it is stopping, and its worker has drained
+        raise HaltServer("The worker has ended.", 1)
+
+
 def options(settings: Settings) -> dict[str, Any]:
     """Gunicorn's settings for a replica."""
     path = settings.api.socket
@@ -129,6 +141,7 @@ def options(settings: Settings) -> dict[str, Any]:
         # On memory: a heartbeat must not wait for a disk.
         "worker_tmp_dir": "/dev/shm",  # noqa: S108 - gunicorn makes an unnamed file there
         "control_socket_disable": True,
+        "child_exit": end_with,
         "logger_class": Logger,
     }
 
