@@ -90,6 +90,18 @@ def test_slow_probers_beyond_the_bound_are_turned_away() -> None:
     server.close()
 
 
+def test_threads_that_cannot_be_started_take_no_place(probe: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as short:
+        short.setattr(threading.Thread, "start", no_thread)
+        for _ in range(telemetry._MAX_PROBES + 1):
+            with pytest.raises(httpx.TransportError):
+                probe.get("/livez")
+    assert probe.get("/livez").status_code == 200
+
+
 def test_the_port_is_free_again_after_close() -> None:
     server = telemetry.start_probe_server(settings.Process(), dict)
     server.close()
