@@ -51,6 +51,7 @@ STATUS: dict[str, int] = {
     "storage_full": 507,
     "inference_crashed": 500,
     "retry_alone": 503,
+    "stopping": 503,
     "internal_error": 500,
     "unroutable": 503,
     "overloaded": 429,

@@ -59,7 +59,7 @@ class TableWork:
                 self._stopped.add(job_id)
 
     def handle(self, request: Request) -> messages.Message:
-        """Read or write one table. Raises BadInput, DatasetNotFound, StorageFull, Cancelled, InternalError."""
+        """Read or write a table. Raises BadInput, DatasetNotFound, StorageFull, Cancelled, Stopping, InternalError."""
         asked: messages.ReadRows | messages.WriteParquet
         if request.kind == messages.ReadRows.TYPE:
             asked = messages.ReadRows.decode(request.body)
@@ -118,7 +118,7 @@ class TableWork:
 
     def _check(self, job_id: str) -> None:
         if self._closing is not None and self._closing.expired:
-            raise errors.InternalError("The trainer stopped before the table was done.")
+            raise errors.Stopping
         if job_id in self._stopped:
             raise errors.Cancelled
 

@@ -226,7 +226,7 @@ class Trainings:
         if active.stop.is_set() and not active.deaf:
             raise errors.Cancelled
         if self._closing is not None and self._closing.expired:
-            raise errors.InternalError("The trainer stopped before this was done; it is tried again.")
+            raise errors.Stopping
 
 
 def _result(child: Child, draft: Path) -> ChildResult:

@@ -25,6 +25,7 @@ The tree::
     │   ├── StorageFull          storage_full
     │   ├── InferenceCrashed     inference_crashed    this request killed a predictor twice
     │   ├── RetryAlone           retry_alone          a redelivered batch: send its requests one by one
+    │   ├── Stopping             stopping             the other process ends first; the input is not why
     │   └── InternalError        internal_error       a defect; details are in the log only
     └── NotAnswered              nobody answered
         ├── Unroutable           unroutable           no queue, or nobody consumes it
@@ -213,6 +214,12 @@ class RetryAlone(Answered):
     """A batch was delivered a second time; its requests must be sent one by one."""
 
     code = "retry_alone"
+
+
+class Stopping(Answered):
+    """The process that did this was told to stop before it was done; another one begins it anew."""
+
+    code = "stopping"
 
 
 class InternalError(Answered):

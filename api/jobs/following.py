@@ -50,7 +50,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """Listening ended on our side: the lease is lost, a cancel was asked for, or the process stops."""
+    """The attempt was cut short: the lease is lost, a cancel was asked for, or this process or the trainer stops."""
 
     lost: bool = False
     cancel: bool = False
@@ -212,4 +212,6 @@ def _failed(body: errors.ErrorBody) -> Outcome:
     error = errors.from_body(body)
     if isinstance(error, errors.Cancelled):
         return Interrupted(cancel=True)
+    if isinstance(error, errors.Stopping):
+        return Interrupted()
     return Failed(body, final=isinstance(error, _INPUT))

@@ -121,7 +121,7 @@ class JobTask:
         job, limit = held.job, self._config.attempts
         logs.log("train.failed", level="WARNING", job_id=job.job_id, attempt=job.attempts, error=error.code)
         if job.attempts < limit:
-            self._stopping.wait(_RETRY_PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+            self._pause()
         failed = self._persist(lambda: self._ledger.leases.fail_attempt(job.job_id, job.epoch, error, limit=limit))
         if failed is None:
             held.lose()
@@ -140,6 +140,7 @@ class JobTask:
 
     def _give_back(self, held: Held) -> None:
         job = held.job
+        self._pause()  # for a trainer that stops; where this process does, there is none
         if self._persist(lambda: self._ledger.leases.give_back(job)):
             self._enqueuer.enqueue(job.job_id, job.request_id)
 
@@ -152,6 +153,10 @@ class JobTask:
             try:
                 return write()
             except errors.LedgerUnavailable:
-                if self._stopping.wait(_RETRY_PAUSE_S * random.uniform(0.5, 1.5)):  # noqa: S311 - jitter
+                if self._pause():
                     break
         raise LedgerGone
+
+    def _pause(self) -> bool:
+        """Wait before something is tried again; True: this process stops."""
+        return self._stopping.wait(_RETRY_PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret

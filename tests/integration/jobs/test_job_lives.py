@@ -14,7 +14,7 @@ from tests.integration.jobs.trainer_double import TrainerDouble
 from tests.integration.jobs.worker_process import WorkerProcess
 from tests.jobs import new_job
 from tests.rabbit import Rabbit, wait_until
-from wire import settings, topology
+from wire import errors, settings, topology
 
 StartWorker = Callable[..., WorkerProcess]
 
@@ -62,6 +62,13 @@ def test_failure_that_is_not_the_inputs_is_tried_again(
     job = gateway.wait_ended(gateway.submit(model))
     assert (job.status, job.attempts) == ("succeeded", 2)
     assert gateway.terminal_events(job) == ["succeeded"]
+
+
+def test_stopped_trainers_cost_no_attempt(gateway: Gateway, trainer: TrainerDouble, worker: WorkerProcess) -> None:
+    trainer.failures = [errors.Stopping() for _ in range(3)]
+    job = gateway.wait_ended(gateway.submit())
+    assert (job.status, job.attempts) == ("succeeded", 1)
+    assert (trainer.failures, trainer.fits[job.job_id]) == ([], 4)
 
 
 def test_poison_has_three_attempts_and_one_dead_letter_and_holds_up_nobody(

@@ -43,7 +43,7 @@ def test_a_stopping_trainer_ends_a_training_that_lasts_too_long_and_leaves_it_to
     with worker.training(request) as training:
         child = int(training.until("reading").message)
         service.stop(0.2)
-        with pytest.raises(errors.InternalError):
+        with pytest.raises(errors.Stopping):
             training.done()
     assert not alive(child)
 

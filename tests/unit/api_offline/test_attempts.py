@@ -173,6 +173,18 @@ def test_a_worker_that_stops_gives_the_job_back(shop: Shop) -> None:
     assert shop.left() == []
 
 
+def test_trainers_that_stop_cost_no_attempt(shop: Shop) -> None:
+    job = shop.accepted()
+    for _ in range(3):
+        shop.tables.failure = errors.Stopping()
+        job = shop.run(job)
+        assert (job.holder, job.attempts, shop.left(), told_to_stop(shop)) == (None, 0, [], [])
+        shop.tables.stopped.clear()
+    shop.tables.failure = None
+    job = shop.run(job)
+    assert (job.status, job.attempts) == ("succeeded", 1)
+
+
 def test_a_lost_lease_ends_the_attempt_and_changes_nothing(shop: Shop) -> None:
     gate = threading.Event()
     shop.say = lambda found, request: (gate.wait(20), echo(found, request))[1]

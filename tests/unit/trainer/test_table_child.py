@@ -279,4 +279,4 @@ class TestWork:
         made.stop("b" * 32)
         made.stop(JOB) if how == "stop" else made.close(Deadline.after(0))
         thread.join(10)
-        assert type(ended[0]) is (errors.Cancelled if how == "stop" else errors.InternalError)
+        assert type(ended[0]) is (errors.Cancelled if how == "stop" else errors.Stopping)
