@@ -27,9 +27,10 @@ from tests.faults.usage import Usage, deaths, lasting
 _RATE = 100.0
 _EVERY_S = 60.0
 _JOB_EVERY_S = 5.0
-_MANY_EVERY_MIN = 10
+_MANY_AT_MIN = (0, 10, 20, 30)
 _MANY_JOBS = 16
-"""At once, every so many minutes: twice what a worker follows, so that it has all its threads before it is judged."""
+"""At once, in these minutes of an hour: twice what a worker follows, so that it has all its threads, and everybody his
+highest load, before he is judged."""
 _JUDGED_AFTER_MIN = 60
 """A run of so many minutes must have watched everybody for long enough."""
 
@@ -128,7 +129,7 @@ def soak(minutes: float, seed: int, folder: Path = results.FOLDER) -> Round:
                 if time.monotonic() - began >= 60 * minutes:
                     break
                 before = lasting(stage)
-                for _ in range(0 if minute % _MANY_EVERY_MIN else _MANY_JOBS):
+                for _ in range(_MANY_JOBS if minute % 60 in _MANY_AT_MIN else 0):
                     account.submit(real=True)
                 what, load = _minute(stage, draw, account, fault)
                 done.defects += deaths(before, lasting(stage), fault.ends)
