@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 
@@ -18,8 +20,8 @@ from tests.rabbit import wait_until
 
 _RATE = 150.0
 _REPLICAS = ("api-1", "api-2")
-_ROLL_RATE = 300.0
-_BASELINE_S = 8.0
+_ROLL_RATE = 200.0
+_BASELINE_S = 20.0
 _SETTING = "WARREN_PROCESS__DRAIN_S"
 _POINTS = [name for name in POINTS if name.startswith("api.after_predict") or name == "api.after_reply_before_response"]
 
@@ -96,21 +98,17 @@ def roll_everything(play: Play) -> None:
     stage = play.stage
     account = Account(stage)
     rate = _ROLL_RATE if play.full else _RATE
-    with Load(stage.url, rate, resends=True) as before:
-        time.sleep(_BASELINE_S)
+    with _jobs(account), Load(stage.url, rate, resends=True) as before:
+        time.sleep(play.lasting(_BASELINE_S, 8))
     with Load(stage.url, rate, resends=True) as load:
         for _ in range(play.trials):
             pids = {name: stage.pid(name) for name in PROCESSES}
-            over = threading.Event()
-            submitting = threading.Thread(target=submit_until, args=(account, over), daemon=True)
-            submitting.start()
-            # A changed setting of every process: what `make up` does with new code.
-            drained = stage.environment.get(_SETTING)
-            stage.environment[_SETTING] = "18" if drained == "19" else "19"
-            stage.up()
-            stage.reload_nginx()
-            over.set()
-            submitting.join(70)
+            with _jobs(account):
+                # A changed setting of every process: what `make up` does with new code.
+                drained = stage.environment.get(_SETTING)
+                stage.environment[_SETTING] = "18" if drained == "19" else "19"
+                stage.up()
+                stage.reload_nginx()
             same = [name for name in PROCESSES if stage.pid(name) == pids[name]]
             if same:
                 play.defect(f"not replaced: {same}")
@@ -120,6 +118,17 @@ def roll_everything(play: Play) -> None:
     play.compare(load, before, 2)
     play.round.count("jobs", len(account.accepted))
     play.round.defects += account.settle().defects()
+
+
+@contextmanager
+def _jobs(account: Account) -> Iterator[None]:
+    """Trainings are asked for while the block lasts."""
+    over = threading.Event()
+    submitting = threading.Thread(target=submit_until, args=(account, over), daemon=True)
+    submitting.start()
+    yield
+    over.set()
+    submitting.join(70)
 
 
 def hurt_nginx(play: Play) -> None:
@@ -174,6 +183,6 @@ SCENARIOS = (
         "0 of 50,000 over 5 rolls; p99 <= 2 x",
         roll_everything,
         faults=(1, 1),
-        chaos=(6, 3),
+        chaos=(7, 3),
     ),
 )
