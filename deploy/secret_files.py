@@ -8,8 +8,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from wire import provision, topology
 
 
 def password(path: Path) -> str:
@@ -19,10 +22,16 @@ def password(path: Path) -> str:
     return path.read_text().strip()
 
 
-def write_definitions(path: Path, document: dict[str, Any], mode: int = 0o600) -> None:
-    """Hashes are salted anew each time, so the file is only replaced when something else in it changed."""
-    if path.exists() and _without_hashes(json.loads(path.read_text())) == _without_hashes(document):
-        return
+def write_definitions(path: Path, passwords: Mapping[topology.Role, str], mode: int = 0o600) -> None:
+    """Hashes are salted anew each time, so the file is only replaced when a password or anything else changed."""
+    document = provision.definitions(passwords)
+    if path.exists():
+        there = json.loads(path.read_text())
+        hashes = {user["name"]: user["password_hash"] for user in there["users"]}
+        if _without_hashes(there) == _without_hashes(document) and all(
+            provision.fits(hashes[role], password) for role, password in passwords.items()
+        ):
+            return
     write(path, json.dumps(document, indent=1), mode)
 
 

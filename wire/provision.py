@@ -56,6 +56,11 @@ def permissions(role: topology.Role) -> dict[str, str]:
     return {"configure": _matching(own), "write": _matching(written + own), "read": _matching(read + own)}
 
 
+def fits(password_hash: str, password: str) -> bool:
+    """Whether a user of ``definitions`` with this hash has this password."""
+    return _hashed(base64.b64decode(password_hash)[:_SALT_BYTES], password) == password_hash
+
+
 def declare(channel: BlockingChannel) -> None:
     """Declare every exchange, queue and binding on an open channel, as ``definitions`` would."""
     for exchange in topology.EXCHANGES:
@@ -65,6 +70,7 @@ def declare(channel: BlockingChannel) -> None:
         channel.queue_bind(queue.name, queue.name, routing_key=queue.name)
 
 
+_SALT_BYTES = 4
 _DURABLE: dict[str, Any] = {"durable": True, "auto_delete": False, "arguments": {}}
 
 
@@ -74,15 +80,17 @@ def _matching(names: Iterable[str]) -> str:
 
 
 def _user(role: topology.Role, password: str) -> dict[str, Any]:
-    """RabbitMQ's salted hash: base64 of a 4-byte salt and sha256(salt + password)."""
-    salt = secrets.token_bytes(4)
-    digest = hashlib.sha256(salt + password.encode()).digest()
     return {
         "name": role,
-        "password_hash": base64.b64encode(salt + digest).decode(),
+        "password_hash": _hashed(secrets.token_bytes(_SALT_BYTES), password),
         "hashing_algorithm": "rabbit_password_hashing_sha256",
         "tags": "",
     }
+
+
+def _hashed(salt: bytes, password: str) -> str:
+    """RabbitMQ's salted hash: base64 of a 4-byte salt and sha256(salt + password)."""
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
 def _binding(queue: str, vhost: str) -> dict[str, Any]:

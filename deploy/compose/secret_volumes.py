@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deploy import secret_files
 from model_store import signing
-from wire import provision, topology
+from wire import topology
 
 FOLDER = Path("/secrets")
 """Where the volumes are mounted, by the service's name."""
@@ -26,7 +26,7 @@ def fill(folder: Path) -> None:
     """Make what is missing under ``folder``, which has a subfolder per service."""
     passwords = {role: secret_files.password(folder / role / "broker.password") for role in topology.ROLES}
     definitions = folder / "rabbitmq" / "definitions.json"
-    secret_files.write_definitions(definitions, provision.definitions(passwords), _FOR_ANOTHER_USER)
+    secret_files.write_definitions(definitions, passwords, _FOR_ANOTHER_USER)
     _private, public = signing.generate_keys(folder / "trainer")
     _copy(public, folder / "predictor" / public.name)
     ledger = folder / "postgres" / "ledger.password"

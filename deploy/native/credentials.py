@@ -11,7 +11,7 @@ from pathlib import Path
 from deploy import secret_files
 from deploy.native.layout import Layout
 from model_store import signing
-from wire import provision, topology
+from wire import topology
 
 
 def password_file(layout: Layout, role: topology.Role) -> Path:
@@ -23,4 +23,4 @@ def ensure(layout: Layout) -> None:
     """Make what is missing and write the definitions; what is there stays as it is."""
     signing.generate_keys(layout.secrets)
     passwords = {role: secret_files.password(password_file(layout, role)) for role in topology.ROLES}
-    secret_files.write_definitions(layout.definitions, provision.definitions(passwords))
+    secret_files.write_definitions(layout.definitions, passwords)

@@ -1,6 +1,7 @@
 """What the one-shot services and health checks of the Compose stack do, each by itself."""
 
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from psycopg import conninfo
 from deploy.compose import healthy, ledger_database, secret_volumes
 from model_store import signing
 from tests.postgres import SUPERUSER, Postgres
+from wire import provision
 
 SERVICES = ("api", "worker", "trainer", "predictor", "rabbitmq", "postgres")
 
@@ -47,6 +49,13 @@ def test_a_second_start_changes_no_secret_and_mends_what_is_missing(volumes: Pat
     assert {file: file.read_bytes() for file in volumes.rglob("*") if file.is_file()} == before
     signer = signing.Signer(volumes / "trainer" / "signing.key")
     signing.Verifier(volumes / "predictor" / "signing.pub").check(b"x", signer.sign(b"x"))
+
+
+def test_a_password_that_is_made_anew_reaches_the_broker(volumes: Path) -> None:
+    (volumes / "api" / "broker.password").unlink()
+    secret_volumes.fill(volumes)
+    for user in json.loads((volumes / "rabbitmq" / "definitions.json").read_text())["users"]:
+        assert provision.fits(user["password_hash"], (volumes / user["name"] / "broker.password").read_text())
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from deploy.native.broker import Node, Ports
 from deploy.native.layout import DeploymentError, Layout
 from deploy.native.ports import PortBlock
 from model_store import signing
-from wire import settings, topology
+from wire import provision, settings, topology
 
 BLOCK = PortBlock(20_400)
 
@@ -26,6 +26,18 @@ def layout(tmp_path: Path) -> Layout:
     programs.node(layout, BLOCK).prepare()
     nginx.write(layout)
     return layout
+
+
+def digests(layout: Layout) -> dict[str, str]:
+    """Of the files each program is made of, as the supervisor sees them."""
+    return {
+        program.name: program.environment.get("CONFIG_DIGEST", program.environment.get("CODE_DIGEST", ""))
+        for program in programs.programs(layout, BLOCK, {})
+    }
+
+
+def changed(layout: Layout, before: dict[str, str]) -> list[str]:
+    return [name for name, digest in digests(layout).items() if digest != before[name]]
 
 
 def test_secrets_are_made_once_and_private(layout: Layout) -> None:
@@ -62,6 +74,15 @@ def test_definitions_follow_the_topology_and_hold_no_password(layout: Layout) ->
     layout.definitions.write_text(json.dumps(stale))
     credentials.ensure(layout)
     assert len(json.loads(layout.definitions.read_text())["queues"]) == len(topology.QUEUES)
+
+
+def test_a_password_that_is_made_anew_reaches_the_broker_and_restarts_it(layout: Layout) -> None:
+    before = digests(layout)
+    credentials.password_file(layout, "api").unlink()
+    credentials.ensure(layout)
+    for user in json.loads(layout.definitions.read_text())["users"]:
+        assert provision.fits(user["password_hash"], credentials.password_file(layout, user["name"]).read_text())
+    assert changed(layout, before) == ["broker"]
 
 
 def test_every_process_gets_settings_it_understands(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,15 +143,9 @@ def test_only_settings_are_taken_from_the_users_environment() -> None:
 
 
 def test_changed_code_and_configuration_show_in_the_environment(layout: Layout) -> None:
-    def digests() -> dict[str, str]:
-        return {
-            program.name: program.environment.get("CONFIG_DIGEST", program.environment.get("CODE_DIGEST", ""))
-            for program in programs.programs(layout, BLOCK, {})
-        }
-
-    before = digests()
+    before = digests(layout)
     layout.definitions.write_text(layout.definitions.read_text() + " ")
-    assert [name for name, digest in digests().items() if digest != before[name]] == ["broker"]
+    assert changed(layout, before) == ["broker"]
 
 
 def test_the_supervisors_configuration_reads_back_as_written(layout: Layout) -> None:

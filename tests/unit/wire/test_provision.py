@@ -30,6 +30,7 @@ def test_passwords_are_salted_and_hashed() -> None:
     for user in provision.definitions(PASSWORDS)["users"]:
         raw = base64.b64decode(user["password_hash"])
         assert raw[4:] == hashlib.sha256(raw[:4] + PASSWORDS[user["name"]].encode()).digest()
+        assert [role for role in PASSWORDS if provision.fits(user["password_hash"], PASSWORDS[role])] == [user["name"]]
         assert user["tags"] == ""
 
 
