@@ -3,18 +3,22 @@
 Between new images (or settings) and a stack that is in use. One container at a time: a new one
 is started beside the old ones and becomes healthy, then an old one is told to stop, finishes what
 it has, and is removed. Where two may not run beside each other, the old one ends first; this is a
-pause, and so it is only done to who is named. Standard library only: the machine needs Docker with
-Compose, nothing else.
+pause, and so it is only done to who is named. Before all of it the one-shot service ``secrets``
+makes what the release needs. Standard library only: the machine needs Docker with Compose, nothing
+else.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
 
 SERVICES = ("predictor", "trainer", "worker", "api", "nginx")
 """What is rolled, in this order: who answers comes before who asks. Nobody notices."""
@@ -22,6 +26,11 @@ SERVICES = ("predictor", "trainer", "worker", "api", "nginx")
 ALONE = ("postgres", "rabbitmq", "door")
 """What may not run twice (two on one volume, or on one port); replaced when named, with a pause of seconds."""
 
+MAKE_SECRETS = ("docker", "compose", "run", "--rm", "-T", "secrets")
+"""Leaves what is there, makes what is missing, and says when the broker's definitions were last written."""
+
+_BROKER = "rabbitmq"
+_WITHOUT_BROKER = ("nginx", "postgres", "door")
 _HEALTHY_S = 120.0
 _STOP_S = 60
 _COMMAND_S = 300.0
@@ -33,6 +42,20 @@ Run = Callable[[Sequence[str]], str]
 
 class RollError(Exception):
     """A command failed, or a new container did not become healthy; the old ones still run."""
+
+
+def prepare(chosen: Sequence[str], run: Run) -> None:
+    """Make what new containers need. Raises RollError where it must be read by a broker that is not chosen."""
+    # Images of an earlier release say nothing.
+    written_s = int((run(MAKE_SECRETS).split() or ["0"])[-1])
+    if _BROKER in chosen or not {*chosen} - {*_WITHOUT_BROKER}:
+        return
+    if any(_started_s(container, run) < written_s for container in _containers(_BROKER, run)):
+        raise RollError(
+            "The broker's users, rights and queues were written anew, and it reads them when it starts. Nothing was"
+            f" replaced. Name the broker too, which is a pause: `python3 -m deploy.compose.roll {_BROKER}"
+            f" {' '.join(chosen)}`."
+        )
 
 
 def roll(service: str, run: Run, say: Callable[[str], object]) -> None:
@@ -92,13 +115,24 @@ def _settled(container: str, run: Run) -> str:
 
 
 def _health(container: str, run: Run) -> str:
+    return str(_state(container, run).get("Health", {}).get("Status", "without a health check"))
+
+
+def _started_s(container: str, run: Run) -> float:
+    """In seconds since 1970, whole ones."""
+    # Fractions are nanoseconds, and "Z" is a zone since Python 3.11 only.
+    stamp = re.sub(r"\.\d+", "", _state(container, run)["StartedAt"]).replace("Z", "+00:00")
+    return datetime.fromisoformat(stamp).timestamp()
+
+
+def _state(container: str, run: Run) -> dict[str, Any]:
     [found] = json.loads(run(["docker", "inspect", container]))
-    return str(found["State"].get("Health", {}).get("Status", "without a health check"))
+    return dict(found["State"])
 
 
 def run_command(command: Sequence[str]) -> str:
     """Run a command of the engine. Raises RollError with what it said."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_S)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_COMMAND_S)
     if done.returncode != 0:
         raise RollError(f"{' '.join(command)}: {done.stderr.strip()[-2000:]}")
     return done.stdout
@@ -123,7 +157,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"only {', '.join((*SERVICES, *ALONE))} can be replaced, not {', '.join(unknown)}")
     try:
-        for service in chosen:
+        prepare(chosen, run_command)
+        # What the broker reads at its start is there before anybody asks for it.
+        for service in sorted(chosen, key=lambda service: service != _BROKER):
             action = replace if service in ALONE else roll
             action(service, run_command, _say)
     except (RollError, subprocess.TimeoutExpired) as error:

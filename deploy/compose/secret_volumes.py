@@ -18,6 +18,9 @@ from wire import topology
 FOLDER = Path("/secrets")
 """Where the volumes are mounted, by the service's name."""
 
+DEFINITIONS = Path("rabbitmq", "definitions.json")
+"""Where the broker finds its own, under that folder."""
+
 _FOR_ANOTHER_USER = 0o644
 """Broker and database run as users of their own; only they mount these volumes."""
 
@@ -25,8 +28,7 @@ _FOR_ANOTHER_USER = 0o644
 def fill(folder: Path) -> None:
     """Make what is missing under ``folder``, which has a subfolder per service."""
     passwords = {role: secret_files.password(folder / role / "broker.password") for role in topology.ROLES}
-    definitions = folder / "rabbitmq" / "definitions.json"
-    secret_files.write_definitions(definitions, passwords, _FOR_ANOTHER_USER)
+    secret_files.write_definitions(folder / DEFINITIONS, passwords, _FOR_ANOTHER_USER)
     _private, public = signing.generate_keys(folder / "trainer")
     _copy(public, folder / "predictor" / public.name)
     ledger = folder / "postgres" / "ledger.password"
@@ -46,8 +48,10 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def main() -> int:
-    """The one-shot service."""
+    """The one-shot service. Says when the definitions were last written: a broker reads them when it starts."""
     fill(FOLDER)
+    definitions = FOLDER / DEFINITIONS
+    sys.stdout.write(f"{definitions.name} {int(definitions.stat().st_mtime)}\n")
     return 0
 
 

@@ -75,6 +75,20 @@ def test_while_the_broker_is_replaced_predictions_are_refused_at_once_and_jobs_w
     every_job_made_one_version(client, load.jobs)
 
 
+def test_a_password_that_is_made_anew_needs_a_new_broker_and_nothing_else(compose: Compose, client: Client) -> None:
+    compose("run", "--rm", "-T", "secrets", "rm", "/secrets/api/broker.password")
+    before = every_container(compose)
+    told = compose.run("sh", "-c", "python3 -m deploy.compose.roll worker 2>&1 || echo refused")
+    assert "deploy.compose.roll rabbitmq worker`" in told
+    assert told.endswith("refused\n")
+    assert every_container(compose) == before
+    compose.run("python3", "-m", "deploy.compose.roll", "rabbitmq", timeout_s=300)
+    wait_for(compose.ready, "the stack is ready", 30)
+    assert client.predict(model=MODEL, instances=[[5.1, 3.5, 1.4, 0.2]])["predictions"] == ["setosa"]
+    now = every_container(compose)
+    assert {service for service in SERVICES if now[service] != before[service]} == {"rabbitmq"}
+
+
 def test_a_new_nginx_leaves_what_is_on_its_way_to_the_old_one(compose: Compose, key: str) -> None:
     """A request whose body is half sent when its Nginx is told to end is answered, and its connection closed."""
     body = json.dumps({"model": MODEL, "instances": [[5.1, 3.5, 1.4, 0.2]]}).encode()

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,15 @@ def test_a_password_that_is_made_anew_reaches_the_broker(volumes: Path) -> None:
     secret_volumes.fill(volumes)
     for user in json.loads((volumes / "rabbitmq" / "definitions.json").read_text())["users"]:
         assert provision.fits(user["password_hash"], (volumes / user["name"] / "broker.password").read_text())
+
+
+def test_the_one_shot_service_says_when_the_definitions_were_written(
+    volumes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(secret_volumes, "FOLDER", volumes)
+    os.utime(volumes / "rabbitmq" / "definitions.json", (5, 5))
+    assert secret_volumes.main() == 0
+    assert capsys.readouterr().out == "definitions.json 5\n"
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from deploy.compose import first_key, roll
 
 def inspected(container: str, health: str) -> object:
     labels = {"com.docker.compose.oneoff": str(container.startswith("by-hand"))}
-    return {"Id": container, "Config": {"Labels": labels}, "State": {"Health": {"Status": health}}}
+    state = {"Health": {"Status": health}, "StartedAt": "1970-01-01T00:00:01.123456789Z"}
+    return {"Id": container, "Config": {"Labels": labels}, "State": state}
 
 
 class Engine:
@@ -69,16 +70,56 @@ def test_only_what_can_be_rolled_is_rolled(capsys: pytest.CaptureFixture[str]) -
     assert "only predictor, trainer, worker, api, nginx, postgres" in capsys.readouterr().err
 
 
-def test_what_may_not_run_twice_is_replaced_only_when_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(roll, "roll", lambda service, *_: asked.append(f"roll {service}"))
-    monkeypatch.setattr(roll, "replace", lambda service, *_: asked.append(f"replace {service}"))
+class Steps(list[str]):
+    """What the command does, on a stack whose broker started in the second 1; its definitions are of ``written_s``."""
+
+    written_s: int | None = 1
+
+    def run(self, command: Sequence[str]) -> str:
+        if command[2] == "run":
+            self.append(" ".join(command))
+            return "" if self.written_s is None else f"definitions.json {self.written_s}\n"
+        if "inspect" in command:
+            return json.dumps([inspected(container, "healthy") for container in command[2:]])
+        return "rabbitmq-1"
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
+    steps = Steps()
+    monkeypatch.setattr(roll, "run_command", steps.run)
+    monkeypatch.setattr(roll, "roll", lambda service, *_: steps.append(f"roll {service}"))
+    monkeypatch.setattr(roll, "replace", lambda service, *_: steps.append(f"replace {service}"))
+    return steps
+
+
+SECRETS = "docker compose run --rm -T secrets"
+
+
+def test_what_may_not_run_twice_is_replaced_only_when_it_is_named(steps: Steps) -> None:
     assert roll.main([]) == 0
-    assert asked == [f"roll {service}" for service in roll.SERVICES]
+    assert steps == [SECRETS, *(f"roll {service}" for service in roll.SERVICES)]
     assert not {*roll.SERVICES} & {*roll.ALONE}
-    asked.clear()
-    assert roll.main(["rabbitmq", "api"]) == 0
-    assert asked == ["replace rabbitmq", "roll api"]
+    steps.clear()
+    assert roll.main(["postgres", "api", "rabbitmq"]) == 0
+    assert steps == [SECRETS, "replace rabbitmq", "replace postgres", "roll api"]
+
+
+def test_what_needs_a_queue_that_the_broker_has_not_read_of_waits_for_a_new_broker(
+    steps: Steps, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps.written_s = 2
+    assert roll.main(["predictor", "worker"]) == 1
+    assert steps == [SECRETS]
+    assert "deploy.compose.roll rabbitmq predictor worker`" in capsys.readouterr().err
+    steps.clear()
+    assert roll.main(["predictor", "rabbitmq"]) == 0
+    assert steps == [SECRETS, "replace rabbitmq", "roll predictor"]
+    steps.clear()
+    assert roll.main(["nginx"]) == 0, "it asks the broker nothing"
+    assert steps == [SECRETS, "roll nginx"]
+    steps.written_s = None
+    assert roll.main(["worker"]) == 0, "images of before this was said"
 
 
 def test_an_only_container_is_replaced_and_its_failure_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
