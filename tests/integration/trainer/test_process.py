@@ -164,7 +164,7 @@ def test_a_child_is_the_first_to_go_when_the_machine_is_full_and_the_last_in_lin
         line = child.newest_line(WAIT_S)
 
     assert line is not None
-    assert [int(word) for word in line.split()] == [10, 500]
+    assert [int(word) for word in line.split()] == [min(19, os.nice(0) + 10), 500]
 
 
 def test_a_child_whose_parent_is_another_does_not_run() -> None:
