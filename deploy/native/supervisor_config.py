@@ -48,6 +48,8 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 def _program(layout: Layout, program: Program) -> str:
     return f"""[program:{program.name}]
 command = {_escape(shlex.join([*_LAUNCH, *program.command]))}
+; Python looks here first, and the supervisor itself stays where it was started, perhaps in a checkout of before.
+directory = {layout.checkout}
 environment = {_environment({**program.environment, strays.PROGRAM: program.name})}
 priority = {program.order}
 autorestart = true

@@ -155,6 +155,7 @@ def test_the_supervisors_configuration_reads_back_as_written(layout: Layout) -> 
     for program in wanted:
         section = parser[f"program:{program.name}"]
         assert shlex.split(section["command"].replace("%%", "%"))[3:] == list(program.command)
+        assert section["directory"] == str(layout.checkout)
         assert f'WARREN_PROGRAM="{program.name}"' in section["environment"]
         for name, value in program.environment.items():
             assert f'{name}="{value.replace("%", "%%")}"' in section["environment"]
