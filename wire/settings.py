@@ -58,7 +58,7 @@ class Process(Section):
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
     drain_s: float = Field(20.0, ge=0)
-    """Seconds a stopping process may take to finish what it has."""
+    """Seconds a stopping process may take to finish what it has; in containers at most 50: they are killed after 60."""
 
 
 class Api(Section):

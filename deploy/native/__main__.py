@@ -9,6 +9,7 @@ import sys
 from deploy.native import commands
 from deploy.native.broker import BrokerError
 from deploy.native.layout import DeploymentError, Layout
+from deploy.native.supervision import SupervisorAway
 
 UMASK = 0o026
 """Others read no file and list no folder; they may pass through one, as the broker's own user does on its way home."""
@@ -33,7 +34,12 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(given.command, given.rest)
     except (DeploymentError, BrokerError) as error:
         _say(str(error), to_error=True)
-        return 1
+    except SupervisorAway as error:
+        _say(
+            f"The supervisor does not answer ({error}). `make up` goes on from here; `make down` ends everything.",
+            to_error=True,
+        )
+    return 1
 
 
 def _run(command: str, rest: list[str]) -> int:

@@ -21,7 +21,8 @@ from deploy.native import strays
 from deploy.native.layout import DeploymentError, Layout
 
 _CALL_TIMEOUT_S = 10.0
-_STOP_TIMEOUT_S = 120.0
+_STOP_MARGIN_S = 10.0
+"""Seconds beyond what a program may take, after which the supervisor kills it."""
 
 
 class SupervisorAway(Exception):
@@ -117,27 +118,35 @@ class Supervisor:
         ``wait_ready`` of the one before it has returned: there is always a replica and a predictor that
         answers. What is too much goes last, after ``before_removal``.
         """
+        may_take_s = self._may_take_s()
         [[added, changed, removed]] = self._call("reloadConfig")
         for name in added:
             self._call("addProcessGroup", name)
             wait_ready(name)
         for name in changed:
-            self._remove(name)
+            self._remove(name, may_take_s)
             self._call("addProcessGroup", name)
             wait_ready(name)
         before_removal()
         for name in removed:
-            self._remove(name)
+            self._remove(name, may_take_s)
         return [*added, *changed, *removed]
 
     def signal(self, name: str, number: str) -> None:
         """Send a process a signal, such as "HUP". Raises DeploymentError when it does not run."""
         self._call("signalProcess", f"{name}:{name}", number)
 
-    def _remove(self, name: str) -> None:
+    def _remove(self, name: str, may_take_s: Mapping[str, int]) -> None:
         # A group of its own each (supervisor_config), so one process.
-        self._call("stopProcessGroup", name, timeout_s=_STOP_TIMEOUT_S)
+        # What an update that failed left behind stands in no configuration any more.
+        patience_s = may_take_s.get(name, max(may_take_s.values())) + _STOP_MARGIN_S
+        self._call("stopProcessGroup", name, timeout_s=patience_s)
         self._call("removeProcessGroup", name)
+
+    def _may_take_s(self) -> dict[str, int]:
+        """For each program the seconds in which it stops, or is killed, by the configuration read last."""
+        found = cast("list[dict[str, Any]]", self._call("getAllConfigInfo"))
+        return {one["name"]: one["stopwaitsecs"] for one in found}
 
     def restart_stopped(self) -> list[str]:
         """Start what somebody stopped, or what gave up. Returns their names."""
@@ -149,8 +158,9 @@ class Supervisor:
     def stop(self) -> None:
         """Stop every process in order, then the supervisor itself; returns when it is gone or out of time."""
         pid = self._call("getPID")
+        # One after another.
+        end = time.monotonic() + sum(self._may_take_s().values()) + _STOP_MARGIN_S
         self._call("shutdown")
-        end = time.monotonic() + _STOP_TIMEOUT_S
         while strays.alive(pid) and time.monotonic() < end:
             time.sleep(0.05)
 

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from deploy import secret_files
-from deploy.native import supervisor_config
-from deploy.native.layout import CHECKOUT, Layout
+from deploy.native import __main__, commands, supervision, supervisor_config
+from deploy.native.layout import CHECKOUT, DeploymentError, Layout
 from deploy.native.programs import Program, base_environment
-from deploy.native.supervision import Supervisor
+from deploy.native.supervision import Supervisor, SupervisorAway
 from tests.rabbit import wait_until
+
+SLOW = "trap 'sleep 1.5; exit' TERM; while :; do sleep 0.1; done"
+"""Takes its time to stop."""
 
 
 @pytest.fixture
@@ -56,3 +59,39 @@ def test_a_program_of_another_checkout_starts_in_it(layout: Layout, tmp_path: Pa
     stood.unlink()
     assert supervisor.update(lambda _: None, lambda: None) == ["one"]
     wait_until(lambda: stood.exists() and Path(stood.read_text().strip()) == upgraded, "it stands in the new one", 20)
+
+
+def test_a_program_may_take_its_time_to_stop(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "_STOP_MARGIN_S", 0.0)
+    supervisor = start(layout, shell("slow", SLOW), shell("gone", SLOW), shell("quick", "exec sleep 600"))
+    configure(layout, shell("slow", f"true; {SLOW}"), shell("quick", "exec sleep 600"))
+    assert supervisor.update(lambda _: None, lambda: None) == ["slow", "gone"]
+    wait_until(lambda: all(one.state == "RUNNING" for one in supervisor.processes()), "all of it runs", 20)
+    supervisor.stop()
+    assert not supervisor.running()
+    assert supervisor.clear() == 0, "nothing had to be killed"
+
+
+def test_what_an_update_that_failed_left_behind_is_removed_by_the_next_one(layout: Layout) -> None:
+    supervisor = start(layout, shell("slow", "exec sleep 600"), shell("gone", "exec sleep 600"))
+
+    def fail() -> None:
+        raise DeploymentError("not ready")
+
+    configure(layout, shell("slow", "exec sleep 600"))
+    with pytest.raises(DeploymentError, match="not ready"):
+        supervisor.update(lambda _: None, fail)
+    assert supervisor.update(lambda _: None, lambda: None) == ["gone"]
+    assert [one.name for one in supervisor.processes()] == ["slow"]
+
+
+def test_a_supervisor_that_does_not_answer_is_said_in_a_sentence(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def up(*_: object) -> str:
+        raise SupervisorAway("timed out")
+
+    monkeypatch.setattr(commands, "up", up)
+    monkeypatch.setenv("WARREN_HOME", str(layout.home))
+    assert __main__.main(["up"]) == 1
+    assert "does not answer (timed out)" in capsys.readouterr().err
