@@ -33,6 +33,7 @@ _LOCK_TIMEOUT_S = 120.0
 def up(layout: Layout, environment: Mapping[str, str], say: Say) -> str:
     """Start the stack, or bring a running one up to date; returns once everything is ready."""
     started = time.monotonic()
+    layout.refuse_others()
     _refuse_open_door(layout, environment)
     tls.check(layout.tls)
     layout.create()
@@ -47,6 +48,7 @@ def up(layout: Layout, environment: Mapping[str, str], say: Say) -> str:
 
 def down(layout: Layout, say: Say) -> str:
     """Stop the stack and whatever an earlier one left behind; nothing of it runs when this returns."""
+    layout.refuse_others()
     if not layout.run.exists():
         return "Nothing is running."
     with _locked(layout):
@@ -114,6 +116,7 @@ def key(layout: Layout, environment: Mapping[str, str], arguments: Sequence[str]
 
     Works before the first start and beside a running stack: it speaks to the ledger only.
     """
+    layout.refuse_others()
     block = ports.remembered(layout) or next(ports.candidates(layout.port))
     layout.create()
     replica = next(program for program in programs(layout, block, tuning(environment)) if program.name == "api-1")

@@ -9,6 +9,8 @@ that the other modules of this package use. Without ``WARREN_HOME`` the models l
 from __future__ import annotations
 
 import ipaddress
+import os
+import pwd
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,6 +87,22 @@ class Layout:
         if len(str(layout.supervisor_socket)) > _MAX_SOCKET_PATH:
             raise DeploymentError("WARREN_HOME is too long for a Unix socket in it: choose a path under 80 characters.")
         return layout
+
+    def refuse_others(self) -> None:
+        """Raises DeploymentError where the stack of this home is another user's, whose files would become ours."""
+        try:
+            uid = self.run.stat().st_uid
+        except FileNotFoundError:
+            return
+        except PermissionError:
+            uid = self.home.stat().st_uid
+        if uid == os.geteuid():
+            return
+        owner = _user(uid)
+        raise DeploymentError(
+            f"The stack in {self.home} is {owner}'s, and you are {_user(os.geteuid())}: run this as {owner}, "
+            "or give WARREN_HOME a folder of your own."
+        )
 
     def create(self) -> None:
         """Make every folder that is missing; secrets are for the invoking user only."""
@@ -175,6 +193,13 @@ class Layout:
     def definitions(self) -> Path:
         """The broker's generated users, permissions, exchanges and queues."""
         return self.secrets / "definitions.json"
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def _address(text: str) -> str:

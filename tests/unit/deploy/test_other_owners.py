@@ -1,0 +1,60 @@
+"""A stack that another user has made is left as it is."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deploy.native import commands
+from deploy.native.layout import DeploymentError, Layout
+
+STRANGER = 65_534
+
+
+def owners(home: Path) -> dict[Path, tuple[int, int]]:
+    return {path: (path.stat().st_uid, path.stat().st_mtime_ns) for path in (home, *home.rglob("*"))}
+
+
+def another_users(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root gives a home away; another user becomes a stranger to it."""
+    if os.geteuid() != 0:
+        monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
+        return
+    for path in (home, *home.rglob("*")):
+        os.chown(path, STRANGER, STRANGER)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda layout: commands.up(layout, {}, print),
+        lambda layout: commands.down(layout, print),
+        lambda layout: commands.key(layout, {}, []),
+    ],
+    ids=["up", "down", "key"],
+)
+def test_another_users_stack_is_refused_and_nothing_of_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[[Layout], object]
+) -> None:
+    # With its port taken nothing would be started, whatever happens.
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        layout = Layout.from_environment({"WARREN_HOME": str(tmp_path / "home"), "WARREN_PORT": port})
+        layout.create()
+        layout.datasets.rmdir()
+        another_users(layout.home, monkeypatch)
+        before = owners(layout.home)
+        with pytest.raises(DeploymentError, match=rf"stack in {layout.home} is \w+'s, and you are .*WARREN_HOME"):
+            command(layout)
+    assert owners(layout.home) == before
+
+
+def test_a_folder_of_another_user_that_holds_no_stack_may_take_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another_users(tmp_path, monkeypatch)
+    layout = Layout.from_environment({"WARREN_HOME": str(tmp_path)})
+    layout.refuse_others()
+    assert commands.down(layout, print) == "Nothing is running."
