@@ -171,6 +171,7 @@ def _start(layout: Layout, supervisor: Supervisor, environment: Mapping[str, str
     wanted = _write(layout, block, environment)
     many = f"{layout.replicas} API replicas, {layout.predictors} predictors"
     say(f"Starting the broker, {many}, the trainer, the worker and Nginx …")
+    layout.nginx_unread.unlink(missing_ok=True)
     supervisor.start(base_environment(layout, environment))
     readiness.wait(layout, supervisor, wanted, _READY_TIMEOUT_S)
     return "Warren is running."
@@ -180,7 +181,6 @@ def _update(layout: Layout, supervisor: Supervisor, environment: Mapping[str, st
     block = ports.remembered(layout)
     if block is None:
         raise DeploymentError("The running stack's ports are unknown: run `make down`, then `make up`.")
-    nginx_had = _text(layout.nginx_config)
     wanted = _write(layout, block, environment)
 
     def wait_ready(name: str) -> None:
@@ -188,18 +188,16 @@ def _update(layout: Layout, supervisor: Supervisor, environment: Mapping[str, st
         readiness.wait(layout, supervisor, replaced, _READY_TIMEOUT_S)
 
     def reload_nginx() -> None:
-        if _text(layout.nginx_config) != nginx_had:
+        # Also what an update that failed before this has written.
+        if layout.nginx_unread.exists():
             supervisor.signal("nginx", "HUP")
+            layout.nginx_unread.unlink()
 
     changed = [*supervisor.update(wait_ready, reload_nginx), *supervisor.restart_stopped()]
     if changed:
         say(f"Restarted what changed: {', '.join(changed)}.")
     readiness.wait(layout, supervisor, wanted, _READY_TIMEOUT_S)
     return "Warren is running, with what changed restarted." if changed else "Warren is already running."
-
-
-def _text(file: Path) -> str:
-    return file.read_text() if file.exists() else ""
 
 
 def _write(layout: Layout, block: PortBlock, environment: Mapping[str, str]) -> list[Program]:

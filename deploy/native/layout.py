@@ -190,6 +190,11 @@ class Layout:
         return self.run / "nginx.conf"
 
     @property
+    def nginx_unread(self) -> Path:
+        """Is there while a running Nginx has not been told of its configuration as it is now."""
+        return self.run / "nginx.unread"
+
+    @property
     def definitions(self) -> Path:
         """The broker's generated users, permissions, exchanges and queues."""
         return self.secrets / "definitions.json"

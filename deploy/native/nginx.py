@@ -141,6 +141,9 @@ def _zone(rate: int) -> str:
 
 
 def write(layout: Layout, few_connections: str = FEW_CONNECTIONS) -> Path:
-    """Render into the stack's home; the file's path."""
-    layout.nginx_config.write_text(render(layout, few_connections, version()))
+    """Render into the stack's home, and note where that changes something; the file's path."""
+    text = render(layout, few_connections, version())
+    if not layout.nginx_config.exists() or layout.nginx_config.read_text() != text:
+        layout.nginx_unread.touch()
+        layout.nginx_config.write_text(text)
     return layout.nginx_config

@@ -3,6 +3,7 @@
 import os
 import shlex
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy import secret_files
-from deploy.native import __main__, commands, supervision, supervisor_config
+from deploy.native import __main__, commands, readiness, supervision, supervisor_config
 from deploy.native.layout import CHECKOUT, DeploymentError, Layout
 from deploy.native.programs import Program, base_environment
 from deploy.native.supervision import Supervisor, SupervisorAway
@@ -18,6 +19,16 @@ from tests.rabbit import wait_until
 
 SLOW = "trap 'sleep 1.5; exit' TERM; while :; do sleep 0.1; done"
 """Takes its time to stop."""
+FRONT = """
+import http.server, pathlib, signal, sys
+signal.signal(signal.SIGHUP, lambda *_: pathlib.Path(sys.argv[2]).touch())
+class Answering(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answering).serve_forever()
+"""
+"""Answers 200 in Nginx's place, and leaves a file when it is told to read its configuration."""
 
 
 @pytest.fixture
@@ -34,6 +45,13 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
 
 def shell(name: str, script: str, *, stop_wait_s: int = 30) -> Program:
     return Program(name, name, 1, ("sh", "-c", script), {"PYTHONPATH": str(CHECKOUT)}, stop_wait_s)
+
+
+def front(layout: Layout, told: Path) -> Program:
+    script = told.with_name("front.py")
+    script.write_text(FRONT)
+    command = (sys.executable, "-S", "-I", str(script), str(layout.port), str(told))
+    return Program("nginx", "nginx", 2, command, {}, 10, ready_url=layout.url)
 
 
 def configure(layout: Layout, *programs: Program) -> None:
@@ -95,3 +113,26 @@ def test_a_supervisor_that_does_not_answer_is_said_in_a_sentence(
     monkeypatch.setenv("WARREN_HOME", str(layout.home))
     assert __main__.main(["up"]) == 1
     assert "does not answer (timed out)" in capsys.readouterr().err
+
+
+def test_nginx_is_told_of_what_an_update_that_failed_has_written(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "told"
+    wanted = [front(layout, told)]
+    monkeypatch.setattr(commands, "programs", lambda *_: wanted)
+    commands.up(layout, {}, print)
+    limited = replace(layout, address_rate=50)
+    wanted.append(shell("new", "exec sleep 600"))
+
+    def fail(*_: object) -> None:
+        raise DeploymentError("not ready")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(readiness, "wait", fail)
+        with pytest.raises(DeploymentError, match="not ready"):
+            commands.up(limited, {}, print)
+    assert not told.exists()
+    commands.up(limited, {}, print)
+    wait_until(told.exists, "Nginx is told", 10)
+    assert not layout.nginx_unread.exists(), "once"
