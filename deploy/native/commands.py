@@ -19,7 +19,7 @@ from deploy import secret_files
 from deploy.native import credentials, nginx, ports, readiness, strays, supervisor_config, tls
 from deploy.native.layout import DeploymentError, Layout
 from deploy.native.ports import PortBlock
-from deploy.native.programs import Program, base_environment, node, programs, tuning
+from deploy.native.programs import Program, base_environment, drain_s, node, programs, tuning
 from deploy.native.supervision import Supervisor, SupervisorAway
 from wire import exposure, settings
 
@@ -204,8 +204,9 @@ def _write(layout: Layout, block: PortBlock, environment: Mapping[str, str]) -> 
     """Every generated file of the stack, and its programs."""
     credentials.ensure(layout)
     node(layout, block).prepare()
-    nginx.write(layout)
-    wanted = programs(layout, block, tuning(environment) | _own_name(layout, environment))
+    tuned = tuning(environment) | _own_name(layout, environment)
+    nginx.write(layout, drain_s=drain_s(tuned))
+    wanted = programs(layout, block, tuned)
     secret_files.write(layout.supervisor_config, supervisor_config.render(layout, wanted))
     return wanted
 

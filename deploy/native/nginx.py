@@ -29,6 +29,9 @@ _OPEN = re.compile(r"\$\{([A-Z_]+)\}")
 # One for each core of the machines that docs/capacity.md plans with. Measured were two cores and two workers only; each
 # worker keeps up to 64 connections to the replicas.
 _MAX_WORKERS = 8
+# A worker that was reloaded finishes the longest request, or what a process may take to drain, and then some.
+_LONGEST_S = 30
+_SHUTDOWN_MARGIN_S = 10
 FEW = 100 if (os.cpu_count() or 1) <= 2 else 10
 """Below this many connections all predictions go to one replica (docs/decisions/0028).
 
@@ -69,9 +72,15 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     return _OPEN.sub(lambda match: values[match[1]], template)
 
 
-def render(layout: Layout, few_connections: str = FEW_CONNECTIONS, version: tuple[int, ...] = (0,)) -> str:
+def render(
+    layout: Layout, few_connections: str = FEW_CONNECTIONS, version: tuple[int, ...] = (0,), drain_s: float = 0
+) -> str:
     """``nginx.conf`` of this stack, for an Nginx of this version. With TLS it names the certificate by its content."""
-    values = {**_values(layout, few_connections), "WARREN_NGINX_KEEPALIVE": _keepalive(version)}
+    values = {
+        **_values(layout, few_connections),
+        "WARREN_NGINX_KEEPALIVE": _keepalive(version),
+        "WARREN_NGINX_SHUTDOWN": f"{max(_LONGEST_S, int(drain_s)) + _SHUTDOWN_MARGIN_S}s",
+    }
     grpc = fill(GRPC_TEMPLATE.read_text(), {**values, **_grpc(layout)}) if layout.grpc_port else ""
     return fill(TEMPLATE.read_text(), {**values, "WARREN_GRPC": grpc, "WARREN_TLS": _tls(layout.tls)})
 
@@ -86,7 +95,6 @@ def _values(layout: Layout, few_connections: str) -> dict[str, str]:
         "WARREN_NGINX_WORKERS": str(min(os.cpu_count() or 1, _MAX_WORKERS)),
         "WARREN_NGINX_RUN": str(layout.run),
         "WARREN_NGINX_HOME": str(layout.nginx),
-        "WARREN_NGINX_SHUTDOWN": "10s",
         "WARREN_ADDRESS_ZONE": _zone(rate) if rate else "",
         # A second's worth may come at once, so that a page that asks twenty things is no offender.
         "WARREN_ADDRESS_LIMIT": f"limit_req zone=warren_addresses burst={rate} nodelay;" if rate else "",
@@ -140,9 +148,9 @@ def _zone(rate: int) -> str:
     return f"limit_req_zone $warren_counted zone=warren_addresses:{ADDRESSES_MB}m rate={rate}r/s;"
 
 
-def write(layout: Layout, few_connections: str = FEW_CONNECTIONS) -> Path:
+def write(layout: Layout, few_connections: str = FEW_CONNECTIONS, drain_s: float = 0) -> Path:
     """Render into the stack's home, and note where that changes something; the file's path."""
-    text = render(layout, few_connections, version())
+    text = render(layout, few_connections, version(), drain_s)
     if not layout.nginx_config.exists() or layout.nginx_config.read_text() != text:
         layout.nginx_unread.touch()
         layout.nginx_config.write_text(text)

@@ -44,6 +44,10 @@ class Program:
 _DRAIN_MARGIN_S = 10
 """Seconds beyond the drain before a process is killed: it needs a moment to close after it."""
 
+_NGINX_STOP_S = 20
+"""Less than its workers have after a reload: an event stream would hold up a stop for as long. Not the user's
+setting, because one that changes would stop Nginx."""
+
 _INHERITED = ("PATH", "HOME", "TZ", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_CONFIG")
 """The last one lets tests measure the processes they start."""
 
@@ -123,14 +127,13 @@ def _service(
         "WARREN_PROCESS__METRICS_PORT": str(metrics),
         "CODE_DIGEST": _digest(_source_files(layout, role)),
     }
-    drain_s = float(extra.get("WARREN_PROCESS__DRAIN_S", settings.Process().drain_s))
     return Program(
         name,
         role,
         order,
         (sys.executable, *command),
         environment,
-        int(drain_s) + _DRAIN_MARGIN_S,
+        int(drain_s(extra)) + _DRAIN_MARGIN_S,
         ready_url=f"http://{HOST}:{port or metrics}/readyz",
         ports={"http": port, "metrics": metrics} if port else {"metrics": metrics},
     )
@@ -162,7 +165,7 @@ def _nginx(layout: Layout, block: PortBlock) -> Program:
         70,
         nginx.command(layout),
         {},
-        20,
+        _NGINX_STOP_S,
         stop_signal="QUIT",
         ready_url=f"{layout.url}/readyz",
         ports={"http": layout.port, **({"grpc": layout.grpc_port} if layout.grpc_port else {})},
@@ -185,6 +188,11 @@ def tuning(environment: Mapping[str, str]) -> dict[str, str]:
     """The settings (``WARREN_<SECTION>__<FIELD>``) that the user gave to ``make up``, but for those of Nginx alone."""
     settings = {name: value for name, value in environment.items() if name.startswith("WARREN_") and "__" in name}
     return {name: value for name, value in settings.items() if not name.startswith("WARREN_TLS__")}
+
+
+def drain_s(tuning: Mapping[str, str]) -> float:
+    """How long a stopping process may take to finish what it has."""
+    return float(tuning.get("WARREN_PROCESS__DRAIN_S", settings.Process().drain_s))
 
 
 def _source_files(layout: Layout, role: str) -> list[Path]:

@@ -181,6 +181,23 @@ def test_stop_waits_are_longer_than_the_drain(layout: Layout) -> None:
             assert program.stop_wait_s > 45
 
 
+@pytest.mark.parametrize("drain_s", [0, 20, 45])
+def test_a_reloaded_nginx_finishes_what_it_has(layout: Layout, drain_s: int) -> None:
+    text = nginx.render(layout, drain_s=drain_s)
+    [shutdown_s] = map(int, re.findall(r"^worker_shutdown_timeout (\d+)s;", text, re.MULTILINE))
+    [answer_s] = map(int, re.findall(r"^    proxy_read_timeout (\d+)s;", text, re.MULTILINE))
+    assert shutdown_s > max(answer_s, drain_s)
+
+
+def test_a_setting_leaves_nginx_running_and_a_stop_gives_it_the_usual_drain(layout: Layout) -> None:
+    plain, tuned = (
+        next(program for program in programs.programs(layout, BLOCK, given) if program.name == "nginx")
+        for given in ({}, {"WARREN_PROCESS__DRAIN_S": "45"})
+    )
+    assert plain == tuned
+    assert plain.stop_wait_s >= settings.Process().drain_s
+
+
 def test_nginx_accepts_its_configuration(layout: Layout) -> None:
     done = subprocess.run([*nginx.command(layout), "-t"], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
