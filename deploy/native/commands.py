@@ -189,11 +189,10 @@ def _update(layout: Layout, supervisor: Supervisor, environment: Mapping[str, st
 
     def reload_nginx() -> None:
         # Also what an update that failed before this has written.
-        if layout.nginx_unread.exists():
-            supervisor.signal("nginx", "HUP")
+        if layout.nginx_unread.exists() and supervisor.signal("nginx", "HUP"):
             layout.nginx_unread.unlink()
 
-    changed = [*supervisor.update(wait_ready, reload_nginx), *supervisor.restart_stopped()]
+    changed = supervisor.update(wait_ready, reload_nginx)
     if changed:
         say(f"Restarted what changed: {', '.join(changed)}.")
     readiness.wait(layout, supervisor, wanted, _READY_TIMEOUT_S)

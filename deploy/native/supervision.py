@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -114,12 +114,13 @@ class Supervisor:
     def update(self, wait_ready: Callable[[str], object], before_removal: Callable[[], object]) -> list[str]:
         """Apply a rewritten configuration and return the names of what changed.
 
-        What is new comes first. What changed is stopped and started one process after another, each once
-        ``wait_ready`` of the one before it has returned: there is always a replica and a predictor that
-        answers. What is too much goes last, after ``before_removal``.
+        What does not run is started again first; then comes what is new. What changed is stopped and started one
+        process after another, each once ``wait_ready`` of the one before it has returned: there is always a replica
+        and a predictor that answers. What is too much goes last, after ``before_removal``.
         """
         may_take_s = self._may_take_s()
         [[added, changed, removed]] = self._call("reloadConfig")
+        begun = self._begin_again({*changed, *removed}, may_take_s)
         for name in added:
             self._call("addProcessGroup", name)
             wait_ready(name)
@@ -130,17 +131,23 @@ class Supervisor:
         before_removal()
         for name in removed:
             self._remove(name, may_take_s)
-        return [*added, *changed, *removed]
+        return [*added, *changed, *removed, *begun]
 
-    def signal(self, name: str, number: str) -> None:
-        """Send a process a signal, such as "HUP". Raises DeploymentError when it does not run."""
-        self._call("signalProcess", f"{name}:{name}", number)
+    def signal(self, name: str, number: str) -> bool:
+        """Send a process a signal, such as "HUP", once it has started; False when it does not run."""
+        end = time.monotonic() + _CALL_TIMEOUT_S
+        while (state := self._state(name)) == "STARTING" and time.monotonic() < end:
+            time.sleep(0.05)
+        if state == "RUNNING":
+            self._call("signalProcess", f"{name}:{name}", number)
+        return state == "RUNNING"
+
+    def _state(self, name: str) -> str:
+        return next((one.state for one in self.processes() if one.name == name), "")
 
     def _remove(self, name: str, may_take_s: Mapping[str, int]) -> None:
         # A group of its own each (supervisor_config), so one process.
-        # What an update that failed left behind stands in no configuration any more.
-        patience_s = may_take_s.get(name, max(may_take_s.values())) + _STOP_MARGIN_S
-        self._call("stopProcessGroup", name, timeout_s=patience_s)
+        self._call("stopProcessGroup", name, timeout_s=_patience_s(name, may_take_s))
         self._call("removeProcessGroup", name)
 
     def _may_take_s(self) -> dict[str, int]:
@@ -148,12 +155,17 @@ class Supervisor:
         found = cast("list[dict[str, Any]]", self._call("getAllConfigInfo"))
         return {one["name"]: one["stopwaitsecs"] for one in found}
 
-    def restart_stopped(self) -> list[str]:
-        """Start what somebody stopped, or what gave up. Returns their names."""
-        stopped = [one for one in self.processes() if one.state in ("STOPPED", "EXITED", "FATAL")]
-        for one in stopped:
-            self._call("startProcess", f"{one.group}:{one.name}", False)
-        return [one.name for one in stopped]
+    def _begin_again(self, but: Set[str], may_take_s: Mapping[str, int]) -> list[str]:
+        """Start what somebody stopped, what gave up, and what pauses before its next try. Returns their names."""
+        states = ("STOPPED", "EXITED", "FATAL", "BACKOFF")
+        waiting = [one for one in self.processes() if one.state in states and one.name not in but]
+        for one in waiting:
+            name = f"{one.group}:{one.name}"
+            if one.state == "BACKOFF":
+                # The pause grows by a second with each try, and its reason may be gone.
+                self._call("stopProcess", name, timeout_s=_patience_s(one.name, may_take_s))
+            self._call("startProcess", name, False)
+        return [one.name for one in waiting]
 
     def stop(self) -> None:
         """Stop every process in order, then the supervisor itself; returns when it is gone or out of time."""
@@ -183,3 +195,8 @@ class Supervisor:
                 raise DeploymentError(f"The supervisor refused {method}: {fault.faultString}") from fault
             except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
                 raise SupervisorAway(str(error)) from error
+
+
+def _patience_s(name: str, may_take_s: Mapping[str, int]) -> float:
+    # What an update that failed left behind stands in no configuration any more.
+    return may_take_s.get(name, max(may_take_s.values())) + _STOP_MARGIN_S

@@ -1,5 +1,6 @@
 """A real supervisor over programs of a few lines: what changes, what stops, and what failed."""
 
+import contextlib
 import os
 import shlex
 import socket
@@ -40,6 +41,8 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
     layout = Layout.from_environment({"WARREN_HOME": str(home), "WARREN_PORT": str(port)})
     layout.create()
     yield layout
+    with contextlib.suppress(SupervisorAway):
+        Supervisor(layout).stop()
     Supervisor(layout).clear()
 
 
@@ -48,6 +51,7 @@ def shell(name: str, script: str, *, stop_wait_s: int = 30) -> Program:
 
 
 def front(layout: Layout, told: Path) -> Program:
+    """What can start as long as its script is there."""
     script = told.with_name("front.py")
     script.write_text(FRONT)
     command = (sys.executable, "-S", "-I", str(script), str(layout.port), str(told))
@@ -136,3 +140,18 @@ def test_nginx_is_told_of_what_an_update_that_failed_has_written(
     commands.up(limited, {}, print)
     wait_until(told.exists, "Nginx is told", 10)
     assert not layout.nginx_unread.exists(), "once"
+
+
+@pytest.mark.parametrize("rate", [0, 50], ids=["as it was", "with another configuration"])
+def test_what_was_mended_is_tried_at_once(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int
+) -> None:
+    nginx = front(layout, tmp_path / "told")
+    monkeypatch.setattr(commands, "programs", lambda *_: [nginx])
+    monkeypatch.setattr(readiness, "_HOPELESS_S", 0.0)
+    script = tmp_path / "front.py"
+    script.rename(tmp_path / "away.py")
+    with pytest.raises(DeploymentError, match=r"nginx \(BACKOFF\)"):
+        commands.up(layout, {}, print)
+    (tmp_path / "away.py").rename(script)
+    assert "with what changed" in commands.up(replace(layout, address_rate=rate), {}, print)
