@@ -42,7 +42,8 @@ class Machine:
 
     def start(self) -> subprocess.Popen[bytes]:
         environment = {"PATH": str(self.home / "bin")}
-        started = subprocess.Popen(["/bin/sh", self.script], env=environment, start_new_session=True)
+        with (self.home / "said").open("w") as said:
+            started = subprocess.Popen(["/bin/sh", self.script], env=environment, start_new_session=True, stdout=said)
         self.running.append(started)
         return started
 
@@ -110,6 +111,7 @@ def test_another_checkouts_installation_is_waited_for(machine: Machine) -> None:
     other = machine.start()
     waits = Path(f"/proc/{other.pid}/task/{other.pid}/children")
     wait_until(lambda: any("flock" in _command(child) for child in waits.read_text().split()), "it waits for the lock")
+    assert "Waiting for another installation" in (machine.home / "said").read_text()
     assert "exit 101" in machine.policy.read_text()
     os.killpg(installing.pid, signal.SIGTERM)
     installing.wait(30)

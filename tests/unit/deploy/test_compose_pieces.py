@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from psycopg import conninfo
 from deploy.compose import healthy, ledger_database, secret_volumes
 from model_store import signing
 from tests.postgres import SUPERUSER, Postgres
+from tests.source_tree import CHECKOUT
 from wire import provision
 
 SERVICES = ("api", "worker", "trainer", "predictor", "rabbitmq", "postgres")
@@ -115,3 +117,11 @@ def test_a_container_is_healthy_only_while_its_process_says_ready(capsys: pytest
         server.shutdown()
         thread.join(5)
     assert healthy.main(port) == 1, "nobody listens any more"
+
+
+def test_images_of_ours_are_asked_for_nowhere() -> None:
+    """Whoever has their names at a registry would be given every secret."""
+    file = (CHECKOUT / "docker-compose.yml").read_text()
+    ours = re.findall(r"^    image: warren/.*\n(.*)\n", file, re.MULTILINE)
+    assert len(ours) > 6
+    assert {*ours} == {"    pull_policy: never"}
