@@ -8,6 +8,7 @@ that the other modules of this package use. Without ``WARREN_HOME`` the models l
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import pwd
@@ -90,19 +91,26 @@ class Layout:
 
     def refuse_others(self) -> None:
         """Raises DeploymentError where the stack of this home is another user's, whose files would become ours."""
-        try:
-            uid = self.run.stat().st_uid
-        except FileNotFoundError:
-            return
-        except PermissionError:
-            uid = self.home.stat().st_uid
+        uid = self._owner()
         if uid == os.geteuid():
             return
-        owner = _user(uid)
+        owner, caller = _user(uid), _user(os.geteuid())
         raise DeploymentError(
-            f"The stack in {self.home} is {owner}'s, and you are {_user(os.geteuid())}: run this as {owner}, "
-            "or give WARREN_HOME a folder of your own."
+            f"The stack in {self.home} is {owner}'s, and you are {caller}: run this as {owner}, or give WARREN_HOME "
+            f"a folder of your own. Once it is stopped, `sudo chown -R {caller} {self.home}` makes it yours."
         )
+
+    def _owner(self) -> int:
+        """Who runs the stack, whose folder that is where nobody does, and the caller where there is none."""
+        # The supervisor writes its pid file anew, while the folder may be that of an earlier one.
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            return self.supervisor_pid.stat().st_uid
+        try:
+            return self.run.stat().st_uid
+        except FileNotFoundError:
+            return os.geteuid()
+        except PermissionError:
+            return self.home.stat().st_uid
 
     def create(self) -> None:
         """Make every folder that is missing; secrets are for the invoking user only."""

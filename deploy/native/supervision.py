@@ -177,9 +177,16 @@ class Supervisor:
             time.sleep(0.05)
 
     def clear(self) -> int:
-        """End every process of the stack and remove stale files, without the supervisor's help."""
+        """End every process of the stack and remove stale files, without the supervisor's help.
+
+        Raises DeploymentError, and leaves the files, where a process is another user's.
+        """
         left = strays.find(self._layout.home)
-        strays.end(left)
+        try:
+            strays.end(left)
+        except PermissionError as error:
+            pids = ", ".join(map(str, left))
+            raise DeploymentError(f"Another user started this stack (pids {pids}): run this as that user.") from error
         stale = (self._layout.supervisor_socket, self._layout.supervisor_pid, self._layout.run / "nginx.pid")
         for file in stale:
             file.unlink(missing_ok=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.native import commands
+from deploy.native import commands, strays
 from deploy.native.layout import DeploymentError, Layout
+from deploy.native.supervision import Supervisor
 
 STRANGER = 65_534
 
@@ -58,3 +59,31 @@ def test_a_folder_of_another_user_that_holds_no_stack_may_take_one(
     layout = Layout.from_environment({"WARREN_HOME": str(tmp_path)})
     layout.refuse_others()
     assert commands.down(layout, print) == "Nothing is running."
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_stack_is_its_supervisors_whoever_made_its_folder(tmp_path: Path) -> None:
+    layout = Layout.from_environment({"WARREN_HOME": str(tmp_path)})
+    layout.run.mkdir()
+    layout.supervisor_pid.touch()
+    os.chown(layout.run, STRANGER, STRANGER)
+    layout.refuse_others()
+    os.chown(layout.run, 0, 0)
+    os.chown(layout.supervisor_pid, STRANGER, STRANGER)
+    with pytest.raises(DeploymentError, match=f"chown -R root {tmp_path}"):
+        layout.refuse_others()
+
+
+def test_processes_of_another_user_are_left_with_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = Layout.from_environment({"WARREN_HOME": str(tmp_path)})
+    layout.create()
+    layout.supervisor_pid.touch()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(strays, "find", lambda _: [4_711])
+    monkeypatch.setattr(os, "kill", refuse)
+    with pytest.raises(DeploymentError, match=r"Another user started this stack \(pids 4711\)"):
+        Supervisor(layout).clear()
+    assert layout.supervisor_pid.exists()
