@@ -26,8 +26,9 @@ def wait(layout: Layout, supervisor: Supervisor, programs: Sequence[Program], ti
     """Return once every program is ready.
 
     Raises DeploymentError with the state and the last log lines of those that are not, after
-    ``timeout_s`` or as soon as one kept failing for 15 s.
+    ``timeout_s`` or as soon as one of them, or the broker that they need, kept failing for 15 s.
     """
+    names = {program.name for program in programs}
     end = time.monotonic() + timeout_s
     failing_since: dict[str, float] = {}
     waiting = list(programs)
@@ -38,17 +39,18 @@ def wait(layout: Layout, supervisor: Supervisor, programs: Sequence[Program], ti
             continue
         now = time.monotonic()
         states = _states(supervisor)
-        for name, state in states.items():
-            if state == "BACKOFF":
+        for name in states.keys() & {*names, "broker"}:
+            if states[name] == "BACKOFF":
                 failing_since.setdefault(name, now)
-            elif state == "RUNNING":
+            elif states[name] == "RUNNING":
                 failing_since.pop(name, None)
         hopeless = any(now - since > _HOPELESS_S for since in failing_since.values())
         if now > end or hopeless or not states:
-            names = [program.name for program in waiting if not ready(program)]
-            raise DeploymentError(_report(layout, states, names))
+            late = [program.name for program in waiting if not ready(program)]
+            raise DeploymentError(_report(layout, states, late))
         time.sleep(_PAUSE_S)
-    _check_owner(layout)
+    if "nginx" in names:
+        _check_owner(layout)
 
 
 def _check_owner(layout: Layout) -> None:

@@ -74,6 +74,25 @@ def test_what_cannot_start_is_reported_before_the_time_is_over(
         readiness.wait(layout, Watched(layout, worker="BACKOFF"), wanted, timeout_s=600)
 
 
+def test_what_fails_and_is_not_waited_for_ends_no_waiting(
+    layout: Layout, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "_HOPELESS_S", -1.0)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        free_port = free.getsockname()[1]
+    with socket.socket() as late:
+        late.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+        class Listening(Watched):
+            def processes(self) -> list[ProcessState]:
+                late.bind(("127.0.0.1", free_port))
+                late.listen()
+                return super().processes()
+
+        wanted = [program("worker", port=free_port)]
+        readiness.wait(layout, Listening(layout, worker="RUNNING", nginx="BACKOFF"), wanted, timeout_s=20)
+
+
 def test_the_broker_alone_is_shown_when_it_is_what_all_wait_for(layout: Layout, port: int) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

@@ -143,15 +143,18 @@ def test_nginx_is_told_of_what_an_update_that_failed_has_written(
 
 
 @pytest.mark.parametrize("rate", [0, 50], ids=["as it was", "with another configuration"])
+@pytest.mark.parametrize("programs", ["as they were", "changed"])
 def test_what_was_mended_is_tried_at_once(
-    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int, programs: str
 ) -> None:
-    nginx = front(layout, tmp_path / "told")
-    monkeypatch.setattr(commands, "programs", lambda *_: [nginx])
+    wanted = [shell("before", "exec sleep 600"), front(layout, tmp_path / "told")]
+    monkeypatch.setattr(commands, "programs", lambda *_: wanted)
     monkeypatch.setattr(readiness, "_HOPELESS_S", 0.0)
     script = tmp_path / "front.py"
     script.rename(tmp_path / "away.py")
     with pytest.raises(DeploymentError, match=r"nginx \(BACKOFF\)"):
         commands.up(layout, {}, print)
     (tmp_path / "away.py").rename(script)
+    if programs == "changed":
+        wanted[:] = [replace(one, environment={**one.environment, "CHANGED": "1"}) for one in wanted]
     assert "with what changed" in commands.up(replace(layout, address_rate=rate), {}, print)
