@@ -22,7 +22,9 @@ from deploy.native.layout import DeploymentError, Layout
 
 _CALL_TIMEOUT_S = 10.0
 _STOP_MARGIN_S = 10.0
-"""Seconds beyond what a program may take, after which the supervisor kills it."""
+"""Seconds beyond what the programs may take, after which the supervisor kills them."""
+_STOP_TIMEOUT_S = 3_600.0
+"""For what the supervisor ends anyhow: it kills each program after its own time, which may be a long drain."""
 
 
 class SupervisorAway(Exception):
@@ -118,19 +120,18 @@ class Supervisor:
         process after another, each once ``wait_ready`` of the one before it has returned: there is always a replica
         and a predictor that answers. What is too much goes last, after ``before_removal``.
         """
-        may_take_s = self._may_take_s()
         [[added, changed, removed]] = self._call("reloadConfig")
-        begun = self._begin_again({*changed, *removed}, may_take_s)
+        begun = self._begin_again({*changed, *removed})
         for name in added:
             self._call("addProcessGroup", name)
             wait_ready(name)
         for name in changed:
-            self._remove(name, may_take_s)
+            self._remove(name)
             self._call("addProcessGroup", name)
             wait_ready(name)
         before_removal()
         for name in removed:
-            self._remove(name, may_take_s)
+            self._remove(name)
         return [*added, *changed, *removed, *begun]
 
     def signal(self, name: str, number: str) -> bool:
@@ -145,27 +146,34 @@ class Supervisor:
     def _state(self, name: str) -> str:
         return next((one.state for one in self.processes() if one.name == name), "")
 
-    def _remove(self, name: str, may_take_s: Mapping[str, int]) -> None:
-        # A group of its own each (supervisor_config), so one process.
-        self._call("stopProcessGroup", name, timeout_s=_patience_s(name, may_take_s))
+    def _remove(self, name: str) -> None:
+        self._halt(name)
         self._call("removeProcessGroup", name)
+
+    def _halt(self, name: str) -> None:
+        """Return once a program has stopped, also one that somebody else has told to. Raises DeploymentError."""
+        # A group of its own each (supervisor_config), so one process.
+        self._call("stopProcessGroup", name, False)
+        end = time.monotonic() + _STOP_TIMEOUT_S
+        while self._state(name) in ("RUNNING", "STARTING", "BACKOFF", "STOPPING"):
+            if time.monotonic() > end:
+                raise DeploymentError(f"{name} does not stop, and could not be killed: its log may say why.")
+            time.sleep(0.05)
 
     def _may_take_s(self) -> dict[str, int]:
         """For each program the seconds in which it stops, or is killed, by the configuration read last."""
         found = cast("list[dict[str, Any]]", self._call("getAllConfigInfo"))
         return {one["name"]: one["stopwaitsecs"] for one in found}
 
-    def _begin_again(self, but: Set[str], may_take_s: Mapping[str, int]) -> list[str]:
+    def _begin_again(self, but: Set[str]) -> list[str]:
         """Start what somebody stopped, what gave up, and what pauses before its next try. Returns their names."""
-        states = ("STOPPED", "EXITED", "FATAL", "BACKOFF")
-        waiting = [one for one in self.processes() if one.state in states and one.name not in but]
-        for one in waiting:
-            name = f"{one.group}:{one.name}"
-            if one.state == "BACKOFF":
-                # The pause grows by a second with each try, and its reason may be gone.
-                self._call("stopProcess", name, timeout_s=_patience_s(one.name, may_take_s))
-            self._call("startProcess", name, False)
-        return [one.name for one in waiting]
+        states = ("STOPPED", "STOPPING", "EXITED", "FATAL", "BACKOFF")
+        waiting = [one.name for one in self.processes() if one.state in states and one.name not in but]
+        for name in waiting:
+            # The pause grows by a second with each try, and its reason may be gone.
+            self._halt(name)
+            self._call("startProcess", f"{name}:{name}", False)
+        return waiting
 
     def stop(self) -> None:
         """Stop every process in order, then the supervisor itself; returns when it is gone or out of time."""
@@ -202,8 +210,3 @@ class Supervisor:
                 raise DeploymentError(f"The supervisor refused {method}: {fault.faultString}") from fault
             except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
                 raise SupervisorAway(str(error)) from error
-
-
-def _patience_s(name: str, may_take_s: Mapping[str, int]) -> float:
-    # What an update that failed left behind stands in no configuration any more.
-    return may_take_s.get(name, max(may_take_s.values())) + _STOP_MARGIN_S

@@ -94,6 +94,17 @@ def test_a_program_may_take_its_time_to_stop(layout: Layout, monkeypatch: pytest
     assert supervisor.clear() == 0, "nothing had to be killed"
 
 
+@pytest.mark.parametrize("script", [SLOW, f"true; {SLOW}"], ids=["as it was", "changed"])
+def test_an_update_that_was_interrupted_is_finished_by_the_next_one(layout: Layout, script: str) -> None:
+    supervisor = start(layout, shell("slow", SLOW))
+    configure(layout, shell("slow", script))
+    with pytest.raises(SupervisorAway):
+        supervisor._call("stopProcessGroup", "slow", timeout_s=0.3)
+    assert [one.state for one in supervisor.processes()] == ["STOPPING"]
+    assert supervisor.update(lambda _: None, lambda: None) == ["slow"]
+    wait_until(lambda: [one.state for one in supervisor.processes()] == ["RUNNING"], "it runs again", 20)
+
+
 def test_what_an_update_that_failed_left_behind_is_removed_by_the_next_one(layout: Layout) -> None:
     supervisor = start(layout, shell("slow", "exec sleep 600"), shell("gone", "exec sleep 600"))
 
