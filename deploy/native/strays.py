@@ -42,7 +42,17 @@ def end(pids: Iterable[int], polite_s: float = 10.0) -> None:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-        left = _wait_gone(left, wait_s)
+        left = wait_gone(left, wait_s)
+
+
+def wait_gone(pids: set[int], wait_s: float) -> set[int]:
+    """Wait until these processes are gone; returns those that still run after ``wait_s`` seconds."""
+    end_at = time.monotonic() + wait_s
+    left = {pid for pid in pids if alive(pid)}
+    while left and time.monotonic() < end_at:
+        time.sleep(0.05)
+        left = {pid for pid in left if alive(pid)}
+    return left
 
 
 def listener(port: int) -> str:
@@ -121,12 +131,3 @@ def _listening_inodes(port: int) -> set[str]:
                 if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
                     inodes.add(fields[9])
     return inodes
-
-
-def _wait_gone(pids: set[int], wait_s: float) -> set[int]:
-    end_at = time.monotonic() + wait_s
-    left = {pid for pid in pids if alive(pid)}
-    while left and time.monotonic() < end_at:
-        time.sleep(0.05)
-        left = {pid for pid in left if alive(pid)}
-    return left

@@ -20,6 +20,8 @@ from typing import Any, cast
 from deploy.native import strays
 from deploy.native.layout import DeploymentError, Layout
 
+_SHUTDOWN_STATE = 6
+"""The supervisor's number for a call that came after it was told to stop."""
 _CALL_TIMEOUT_S = 10.0
 _STOP_MARGIN_S = 10.0
 """Seconds beyond what the programs may take, after which the supervisor kills them."""
@@ -29,6 +31,10 @@ _STOP_TIMEOUT_S = 3_600.0
 
 class SupervisorAway(Exception):
     """The supervisor does not answer."""
+
+
+class _Stopping(DeploymentError):
+    """The supervisor has been told to stop, and takes no more commands."""
 
 
 @dataclass(frozen=True)
@@ -160,11 +166,6 @@ class Supervisor:
                 raise DeploymentError(f"{name} does not stop, and could not be killed: its log may say why.")
             time.sleep(0.05)
 
-    def _may_take_s(self) -> dict[str, int]:
-        """For each program the seconds in which it stops, or is killed, by the configuration read last."""
-        found = cast("list[dict[str, Any]]", self._call("getAllConfigInfo"))
-        return {one["name"]: one["stopwaitsecs"] for one in found}
-
     def _begin_again(self, but: Set[str]) -> list[str]:
         """Start what somebody stopped, what gave up, and what pauses before its next try. Returns their names."""
         states = ("STOPPED", "STOPPING", "EXITED", "FATAL", "BACKOFF")
@@ -177,12 +178,17 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop every process in order, then the supervisor itself; returns when it is gone or out of time."""
-        pid = self._call("getPID")
-        # One after another.
-        end = time.monotonic() + sum(self._may_take_s().values()) + _STOP_MARGIN_S
-        self._call("shutdown")
-        while strays.alive(pid) and time.monotonic() < end:
-            time.sleep(0.05)
+        try:
+            pid = self._call("getPID")
+            # One after another, each within its own time.
+            most_s = sum(one["stopwaitsecs"] for one in self._call("getAllConfigInfo")) + _STOP_MARGIN_S
+            self._call("shutdown")
+        except _Stopping:
+            try:
+                pid, most_s = int(self._layout.supervisor_pid.read_text()), _STOP_TIMEOUT_S
+            except FileNotFoundError:
+                return
+        strays.wait_gone({pid}, most_s)
 
     def clear(self) -> int:
         """End every process of the stack and remove stale files, without the supervisor's help.
@@ -207,6 +213,8 @@ class Supervisor:
             try:
                 return getattr(proxy.supervisor, method)(*args)
             except xmlrpc.client.Fault as fault:
+                if fault.faultCode == _SHUTDOWN_STATE:
+                    raise _Stopping("It is stopping: run `make up` again when it has stopped.") from fault
                 raise DeploymentError(f"The supervisor refused {method}: {fault.faultString}") from fault
             except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
                 raise SupervisorAway(str(error)) from error

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy import secret_files
-from deploy.native import __main__, commands, readiness, supervision, supervisor_config
+from deploy.native import __main__, commands, readiness, strays, supervision, supervisor_config
 from deploy.native.layout import CHECKOUT, DeploymentError, Layout
 from deploy.native.programs import Program, base_environment
 from deploy.native.supervision import Supervisor, SupervisorAway
@@ -116,6 +116,17 @@ def test_what_an_update_that_failed_left_behind_is_removed_by_the_next_one(layou
         supervisor.update(lambda _: None, fail)
     assert supervisor.update(lambda _: None, lambda: None) == ["gone"]
     assert [one.name for one in supervisor.processes()] == ["slow"]
+
+
+def test_a_stop_that_was_interrupted_is_finished_by_the_next_one(layout: Layout) -> None:
+    supervisor = start(layout, shell("slow", SLOW))
+    supervisor._call("shutdown")
+    with pytest.raises(DeploymentError, match="is stopping: run `make up` again"):
+        commands.up(layout, {}, print)
+    said: list[str] = []
+    assert commands.down(layout, said.append) == "Stopped."
+    assert not said, "nothing had to be killed"
+    assert strays.find(layout.home) == []
 
 
 def test_a_supervisor_that_does_not_answer_is_said_in_a_sentence(
