@@ -83,13 +83,26 @@ def test_a_program_of_another_checkout_starts_in_it(layout: Layout, tmp_path: Pa
     wait_until(lambda: stood.exists() and Path(stood.read_text().strip()) == upgraded, "it stands in the new one", 20)
 
 
-def test_a_program_may_take_its_time_to_stop(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervision, "_STOP_MARGIN_S", 0.0)
+def test_an_update_waits_for_what_takes_its_time_to_stop(layout: Layout) -> None:
     supervisor = start(layout, shell("slow", SLOW), shell("gone", SLOW), shell("quick", "exec sleep 600"))
     configure(layout, shell("slow", f"true; {SLOW}"), shell("quick", "exec sleep 600"))
     assert supervisor.update(lambda _: None, lambda: None) == ["slow", "gone"]
     wait_until(lambda: all(one.state == "RUNNING" for one in supervisor.processes()), "all of it runs", 20)
+
+
+def test_a_program_may_take_its_time_to_stop(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    supervisor = start(layout, shell("slow", SLOW, stop_wait_s=400), shell("quick", "exec sleep 600", stop_wait_s=30))
+    allowed_s: list[float] = []
+    wait_gone = strays.wait_gone
+
+    def watched(pids: set[int], wait_s: float) -> set[int]:
+        allowed_s.append(wait_s)
+        return wait_gone(pids, wait_s)
+
+    monkeypatch.setattr(strays, "wait_gone", watched)
+    monkeypatch.setattr(supervision, "_STOP_MARGIN_S", 0.0)
     supervisor.stop()
+    assert allowed_s == [430], "one after another"
     assert not supervisor.running()
     assert supervisor.clear() == 0, "nothing had to be killed"
 
