@@ -254,10 +254,12 @@ class Exchange(Pending):
         if self._ended:
             return
         raw, self._glanced = self._glanced, None
-        if raw is not None and len(raw) <= _INLINE_BYTES:
-            error = self._objection(raw) or error
         # That nobody answered is so whatever a body holds: a 504 is late already, a 429 must cost nothing.
-        elif raw is not None and not isinstance(error, errors.NotAnswered):
+        if raw is None or isinstance(error, errors.Overloaded):
+            pass
+        elif len(raw) <= _INLINE_BYTES:
+            error = self._objection(raw) or error
+        elif not isinstance(error, errors.NotAnswered):
             self._later(raw, self._fail_later(raw, error), error)
             return
         if isinstance(error, errors.WarrenError):
