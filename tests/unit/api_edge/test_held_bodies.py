@@ -103,6 +103,18 @@ def open_replica(memory: MemoryBroker) -> OpenReplica:
     return opened
 
 
+async def test_a_body_that_is_refused_for_overload_is_not_looked_at(
+    open_replica: OpenReplica, gate: threading.Event
+) -> None:
+    long = b'{"model":"m","instances":[[1%b]]}' % (b" " * 3_000)
+    async with open_replica(waiting_bytes=5_000) as replica:
+        first = replica.ask(long)
+        await replica.holds(1)
+        assert (await replica.ask(long.replace(b"[[1", b"[[1,"))).status_code == 429
+        gate.set()
+        assert (await first).status_code == 200
+
+
 @pytest.mark.parametrize(("path", "body"), [("/predict", spaced(3_000)), (INFER, remarked(3_000))])
 async def test_a_body_counts_whole_however_little_of_it_are_rows(
     open_replica: OpenReplica, gate: threading.Event, path: str, body: bytes
