@@ -183,6 +183,6 @@ SCENARIOS = (
         "0 of 50,000 over 5 rolls; p99 <= 2 x",
         roll_everything,
         faults=(1, 1),
-        chaos=(8, 3),
+        chaos=(9, 3),
     ),
 )
