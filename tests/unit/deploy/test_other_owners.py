@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,17 +62,19 @@ def test_a_folder_of_another_user_that_holds_no_stack_may_take_one(
     assert commands.down(layout, print) == "Nothing is running."
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_a_stack_is_its_supervisors_whoever_made_its_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("of_supervisor", "of_folder"), [(0, STRANGER), (STRANGER, 0)])
+def test_a_stack_is_its_supervisors_whoever_made_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_supervisor: int, of_folder: int
+) -> None:
     layout = Layout.from_environment({"WARREN_HOME": str(tmp_path)})
-    layout.run.mkdir()
-    layout.supervisor_pid.touch()
-    os.chown(layout.run, STRANGER, STRANGER)
-    layout.refuse_others()
-    os.chown(layout.run, 0, 0)
-    os.chown(layout.supervisor_pid, STRANGER, STRANGER)
-    with pytest.raises(DeploymentError, match=f"chown -R root {tmp_path}"):
+    owners = {layout.supervisor_pid: of_supervisor, layout.run: of_folder}
+    monkeypatch.setattr(Path, "stat", lambda path: SimpleNamespace(st_uid=owners[path]))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    if of_supervisor == 0:
         layout.refuse_others()
+    else:
+        with pytest.raises(DeploymentError, match=f"chown -R root {tmp_path}"):
+            layout.refuse_others()
 
 
 def test_processes_of_another_user_are_left_with_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
