@@ -100,7 +100,4 @@ class TrainedKinds:
 
 
 def _predicted(client: Client, kind: Kind) -> Json:
-    headers = {"X-Request-Timeout-Ms": "20000"}
-    body = {"model": kind.name, "instances": kind.rows(ROWS, 1), "probabilities": kind.probabilities}
-    answer: Json = client.call("POST", "/predict", 200, json=body, headers=headers)
-    return answer
+    return client.predict(model=kind.name, instances=kind.rows(ROWS, 1), probabilities=kind.probabilities)

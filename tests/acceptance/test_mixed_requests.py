@@ -12,7 +12,7 @@ from tests.rabbit import wait_until
 def gauge(stack: Stack, name: str) -> list[float]:
     """The value of a metric in each replica."""
     texts = [
-        httpx.get(f"http://127.0.0.1:{stack.block.metrics(replica)}/metrics", trust_env=False).text
+        httpx.get(f"http://127.0.0.1:{stack.block.metrics(replica)}/metrics", timeout=30, trust_env=False).text
         for replica in ("api-1", "api-2")
     ]
     return [float(found) for text in texts for found in re.findall(rf"^{name} (\S+)$", text, re.MULTILINE)]

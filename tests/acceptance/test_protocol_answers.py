@@ -151,13 +151,13 @@ def test_metadata_is_enough_to_ask(
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_every_form_of_the_other_protocols_gives_the_same(client: Client, trained: Json, kind: Kind) -> None:
     expected, rows = trained[kind.name]["predictions"], kind.rows(ROWS, 1)
-    names, headers = list(kind.types), {"X-Request-Timeout-Ms": "20000"}
+    names = list(kind.types)
     named = [dict(zip(names, row, strict=True)) for row in rows]
     by_column = {name: [row[at] for row in rows] for at, name in enumerate(names)}
     turned = {"columns": names[::-1], "index": list(range(ROWS)), "data": [row[::-1] for row in rows]}
 
     def ask(path: str, member: str, **given: Any) -> list[Any]:
-        told: Json = client.call("POST", path, 200, headers=headers | given.pop("headers", {}), **given)
+        told: Json = client.call("POST", path, 200, **given)
         assert list(told) == [member]
         found: list[Any] = told[member]
         return found

@@ -19,7 +19,8 @@ UNNOTICED = ("api", "predictor", "trainer", "worker", "postgres")
 @pytest.mark.usefixtures("model")
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_killed_container_comes_back_and_no_job_is_lost(compose: Compose, client: Client, service: str) -> None:
-    with Load(compose.url, dict(client.http.headers), rate_s=50) as load:
+    key = {"authorization": client.http.headers["authorization"]}
+    with Load(compose.url, key, rate_s=50) as load:
         wait_for(lambda: load.jobs, "a training was accepted", 30)
         victim = compose.containers(service)[0]
         compose.run("docker", "kill", "-s", "KILL", victim)
