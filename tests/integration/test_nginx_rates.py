@@ -36,7 +36,7 @@ def test_an_address_that_asks_ten_times_too_often_gets_its_rate_and_others_notic
     answers: list[int] = []
     others: list[int] = []
     began_s = time.monotonic()
-    while (now_s := time.monotonic()) < began_s + 4:
+    while (now_s := time.monotonic()) < began_s + 4 or (len(others) <= 10 and now_s < began_s + 60):
         sent_at_s.append(now_s)
         answers.append(limited.ask("POST", "/predict", b"{}")[0])
         if len(answers) % 20 == 0:
@@ -61,7 +61,7 @@ def test_an_address_that_asks_ten_times_too_often_gets_its_rate_and_others_notic
 def test_who_asks_too_often_is_told_so_in_the_form_of_its_protocol(
     limited: Edge, path: str, kind: str, said: dict[str, object]
 ) -> None:
-    answers = [limited.ask("POST", path, b"{}") for _ in range(3 * RATE)]
+    answers = (limited.ask("POST", path, b"{}") for _ in range(100 * RATE))
     _, headers, body = next(answer for answer in answers if answer[0] == 429)
     assert (headers["content-type"], headers["retry-after"]) == (kind, "1")
     assert headers["x-content-type-options"] == "nosniff"
