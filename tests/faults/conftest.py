@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from unittest import mock
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.faults import results
 from tests.faults.__main__ import show
 from tests.faults.scenarios.playing import ready_stage
 from tests.faults.stage import Stage
+from tests.faults.tuning import PATIENT, TUNING
 
 SCOREBOARD = results.Results("faults")
 """The rounds of this run; all of pytest's processes add to it."""
@@ -47,7 +49,8 @@ def stages() -> Iterator[Callable[[str], Stage]]:
             running[kind] = ready_stage(kind)
         return running[kind]
 
-    yield of_kind
+    with mock.patch.dict(TUNING, PATIENT):
+        yield of_kind
     for stage in running.values():
         stage.remove()
     signal.signal(signal.SIGTERM, before)

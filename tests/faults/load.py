@@ -21,9 +21,9 @@ from tests.faults import oracle as two_versions
 from tests.faults.sender import GIVE_UP_S, Orders, Record, Told
 
 DEADLINE_S = 2.0
-"""The default deadline of a prediction."""
+"""The default deadline of a prediction; a patient stack (tuning.py) has another one."""
 LATE_S = DEADLINE_S + 0.2
-"""An answer may be no later than this after the request was due."""
+"""An answer may be no later than this after the request was due, however patient the stack is."""
 _BEGINS_IN_S = 60.0
 _NUMBERS_EACH = 100_000_000
 _CHECKOUT = Path(__file__).parents[2]
@@ -44,6 +44,7 @@ class Oracle(Protocol):
 class Load:
     """``rate`` requests a second while the block lasts, as the ``oracle`` has them.
 
+    Each names ``deadline_s`` as its deadline; with 0 the stack's own counts.
     With ``resends`` a request whose kept connection is closed without an answer goes out once more on a new one,
     as our client does it: an Nginx before 1.27.4 closes kept connections when it is reloaded, also one that a
     request is on its way to.
@@ -53,6 +54,7 @@ class Load:
     rate: float = 150.0
     oracle: Oracle = two_versions
     resends: bool = False
+    deadline_s: float = 0.0
     records: list[Record] = field(default_factory=list)
     sent: int = 0
     resent: int = 0
@@ -73,7 +75,7 @@ class Load:
         self._thread = threading.Thread(target=self._listen, name="load", daemon=True)
         self._thread.start()
         first = next(_loads) * _NUMBERS_EACH
-        orders = Orders(self.url, self.rate, first, self.resends, self.oracle.__name__)
+        orders = Orders(self.url, self.rate, first, self.resends, self.oracle.__name__, round(self.deadline_s * 1000))
         assert self._process.stdin is not None
         self._process.stdin.write(msgspec.json.encode(orders) + b"\n")
         self._process.stdin.flush()
@@ -146,7 +148,7 @@ class Load:
         return found
 
     def slow(self) -> list[str]:
-        """Answers that came after their deadline."""
+        """Answers that came later than LATE_S."""
         return (
             [f"{len(self.late)} answers later than {LATE_S} s, at most {self.longest_s():.2f} s"] if self.late else []
         )

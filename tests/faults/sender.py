@@ -47,13 +47,17 @@ class Record(NamedTuple):
 
 
 class Orders(msgspec.Struct, frozen=True):
-    """What to do; ``oracle`` names a module with ``body`` and ``objection``; numbers count from ``first`` on."""
+    """What to do; ``oracle`` names a module with ``body`` and ``objection``; numbers count from ``first`` on.
+
+    ``deadline_ms`` is the deadline that each request names, 0 for none.
+    """
 
     url: str
     rate: float
     first: int
     resends: bool
     oracle: str
+    deadline_ms: int
 
 
 class Told(msgspec.Struct):
@@ -137,7 +141,7 @@ class Sender:
         self._open += 1
         try:
             async with asyncio.timeout(GIVE_UP_S):
-                head, body = _head(request_id, close), self._oracle.body(x)
+                head, body = _head(request_id, close, self._orders.deadline_ms), self._oracle.body(x)
                 try:
                     answer = await self._ask(kept, head, body)
                 except ConnectionResetError:
@@ -243,10 +247,11 @@ class _Connection(asyncio.Protocol):
             self._answer.set_exception(error)
 
 
-def _head(request_id: str, close: bool) -> bytes:
+def _head(request_id: str, close: bool, deadline_ms: int) -> bytes:
     return (
         b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-Request-ID: "
         + request_id.encode()
+        + (b"\r\nX-Request-Timeout-Ms: %d" % deadline_ms if deadline_ms else b"")
         + (b"\r\nConnection: close\r\n" if close else b"\r\n")
     )
 

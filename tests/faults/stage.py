@@ -175,7 +175,7 @@ class Stage(Stack):
     def metric(self, name: str, metric: str) -> float:
         """The sum of a metric of a program over its labels. Raises httpx.HTTPError where it cannot be asked."""
         url = f"http://127.0.0.1:{self.block.metrics(name)}/metrics"
-        text = httpx.get(url, timeout=5, trust_env=False, verify=TLS).raise_for_status().text
+        text = httpx.get(url, timeout=30, trust_env=False, verify=TLS).raise_for_status().text
         lines = [line for line in text.splitlines() if line.startswith((f"{metric} ", f"{metric}{{"))]
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 

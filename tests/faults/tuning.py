@@ -14,3 +14,7 @@ TUNING = {
     "WARREN_RETENTION__VERSIONS_PER_MODEL": "100000",
 }
 """Settings of every fault stack."""
+PATIENT = {"WARREN_PREDICT__DEADLINE_MS": "10000"}
+"""And of the fast tier's, which runs beside whatever else a machine does: a replica that stood still for two seconds
+finds that the deadlines of all it holds have passed, and says 504 to what is only late. Scenarios that judge by the
+deadline name one in each request (Load.deadline_s)."""

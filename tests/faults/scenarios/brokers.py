@@ -12,7 +12,7 @@ import httpx
 
 from tests.acceptance.stack import Client
 from tests.faults.account import QUICK, Account, submit_until
-from tests.faults.load import Load
+from tests.faults.load import DEADLINE_S, Load
 from tests.faults.scenarios.playing import Play, Scenario
 from tests.rabbit import wait_until
 
@@ -73,7 +73,7 @@ def _broken(play: Play, fault: Callable[[Play], AbstractContextManager[None]], *
         account.submit()
     over = threading.Event()
     submitting = threading.Thread(target=submit_until, args=(account, over), daemon=True)
-    with Load(stage.url, _RATE) as load:
+    with Load(stage.url, _RATE, deadline_s=DEADLINE_S) as load:
         time.sleep(2)
         submitting.start()
         with fault(play):
@@ -128,7 +128,7 @@ def alarm(play: Play) -> None:
         account = Account(stage)
         connections = stage.connections()
         raised, cleared = _ALARMS[trial % len(_ALARMS)]
-        with Load(stage.url, _RATE) as load:
+        with Load(stage.url, _RATE, deadline_s=DEADLINE_S) as load:
             time.sleep(1)
             jobs = [job.result() for job in [account.submit(real=number < 2) for number in range(6)]]
             stage.ctl(*raised)

@@ -89,7 +89,7 @@ def use_at_once(play: Play) -> None:
     """
     stage, account = play.stage, Account(play.stage)
     slowest_s, missed = 0.0, set[str]()
-    with httpx.Client(base_url=stage.url, timeout=10, trust_env=False) as client:
+    with httpx.Client(base_url=stage.url, timeout=30, trust_env=False) as client:
         for _ in range(play.trials):
             job_id = account.submit().result()
             wait_until(lambda j=job_id: client.get(f"/jobs/{j}").json()["status"] in ENDED, f"{job_id} ends", 60)

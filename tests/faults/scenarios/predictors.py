@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from tests.faults.load import Load
+from tests.faults.load import DEADLINE_S, Load
 from tests.faults.points import POINTS
 from tests.faults.scenarios.playing import Play, Scenario
 from tests.rabbit import wait_until
@@ -47,8 +47,9 @@ def freeze_one(play: Play) -> None:
     After two heartbeats the broker gives up on it, and gives its batches to the other one.
     """
     stage = play.stage
-    seconds = play.lasting(30, 8)
-    with Load(stage.url, _RATE) as load:
+    # Without second copies what it holds would be answered only once it goes on: the deadline has to pass before.
+    seconds, deadline_s = play.lasting(30, 8), play.lasting(DEADLINE_S, 5)
+    with Load(stage.url, _RATE, deadline_s=deadline_s) as load:
         time.sleep(2)
         hedged = batches = 0.0
         for trial in range(play.trials):
@@ -82,7 +83,7 @@ def freeze_both(play: Play) -> None:
     slowest_s = 0.0
     loads = []
     for _ in range(play.trials):
-        with Load(stage.url, 50.0) as load:
+        with Load(stage.url, 50.0, deadline_s=DEADLINE_S) as load:
             time.sleep(1)
             frozen = [pid for name in _NAMES for pid in stage.freeze(name)]
             time.sleep(play.lasting(10, 6))

@@ -61,7 +61,7 @@ def spoilt_versions(play: Play) -> None:
     stage, press = play.stage, press_of(play)
     pids = {name: stage.pid(name) for name in ("predictor-1", "predictor-2")}
     caught = 0
-    with httpx.Client(base_url=stage.url, timeout=10, trust_env=False) as client:
+    with httpx.Client(base_url=stage.url, timeout=30, trust_env=False) as client:
         for trial in range(play.trials):
             model = f"spoilt-{secrets.token_hex(6)}"
             for number in (1, 2):

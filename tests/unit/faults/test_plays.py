@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import re
 import socketserver
 import threading
 from pathlib import Path
@@ -58,6 +59,25 @@ def test_what_the_load_itself_gets_wrong_is_no_right_answer() -> None:
         server.shutdown()
     assert load.failed == load.records
     assert "AttributeError" in load.failed[0].problem
+
+
+@pytest.mark.parametrize(("deadline_s", "named"), [(0.0, set()), (2.0, {b"2000"})])
+def test_each_request_names_the_deadline_that_its_load_has(deadline_s: float, named: set[bytes]) -> None:
+    heard: set[bytes] = set()
+
+    class Listening(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while asked := self.request.recv(10_000):
+                heard.update(re.findall(rb"\r\nX-Request-Timeout-Ms: (.*)\r\n", asked))
+                self.request.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Listening) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Load(f"http://127.0.0.1:{server.server_address[1]}", 200, deadline_s=deadline_s) as load:
+            wait_until(lambda: len(load.records) > 10, "some were answered", 10)
+        server.shutdown()
+    assert {one.status for one in load.records} == {503}
+    assert heard == named
 
 
 def test_a_load_is_compared_with_itself_without_the_fault_and_faults_are_as_long_as_asked() -> None:
