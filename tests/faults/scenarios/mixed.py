@@ -32,6 +32,8 @@ def older_and_newer(play: Play) -> None:
                 account.submit()
             phases = _there_and_back(stage)
             play.round.defects += [text for phase in phases for text in phase.defects[:3]]
+            for text in (text for phase in phases for text in phase.late[:3]):
+                play.slow(text)
             _, before, _, after = phases
             if before.answered or not before.refused:
                 play.defect(f"older predictors answered {before.answered} and refused {before.refused} calls")
@@ -93,6 +95,7 @@ class Tensors:
     refused: int = 0
     failed: int = 0
     defects: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Tensors:
         self._over = threading.Event()
@@ -117,7 +120,7 @@ class Tensors:
                     self.failed += 1
                     self.defects.append(f"tensors: {type(error).__name__}: {error}")
                 if time.monotonic() - began > LATE_S:
-                    self.defects.append(f"tensors: an answer took {time.monotonic() - began:.1f} s")
+                    self.late.append(f"tensors: an answer took {time.monotonic() - began:.1f} s")
 
     @staticmethod
     def _ask(client: httpx.Client, x: int) -> httpx.Response:
