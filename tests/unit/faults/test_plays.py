@@ -15,7 +15,9 @@ import pytest
 
 from tests.faults import results, woven
 from tests.faults.load import Load, Record
+from tests.faults.scenarios import replicas
 from tests.faults.scenarios.playing import Play
+from tests.faults.sender import GIVE_UP_S
 from tests.rabbit import wait_until
 from wire.requests import Request
 
@@ -78,6 +80,15 @@ def test_each_request_names_the_deadline_that_its_load_has(deadline_s: float, na
         server.shutdown()
     assert {one.status for one in load.records} == {503}
     assert heard == named
+
+
+@pytest.mark.parametrize(
+    ("due", "seconds", "cut_off"),
+    [(9.0, 0.5, False), (9.0, 2.0, True), (11.9, 3.0, True), (12.1, 0.1, False), (11.0, GIVE_UP_S, False)],
+    ids=["before", "under-way", "noticed-late", "after", "hung"],
+)
+def test_who_is_cut_off_by_a_kill_was_asked_before_or_just_after(due: float, seconds: float, cut_off: bool) -> None:
+    assert replicas._cut_off(Record(due, seconds, 0, "closed"), 10.0, 11.0) is cut_off
 
 
 def test_a_load_is_compared_with_itself_without_the_fault_and_faults_are_as_long_as_asked() -> None:
