@@ -4,7 +4,7 @@ A point acts when a file of its name lies in the folder; whoever takes the file 
 process as ``kill -9`` does, ``freeze`` stops it (SIGSTOP), ``raise`` raises OSError. A process whose number stands
 behind the action is spared. A predictor that starts while a file ``older`` lies there reads the first schema of the
 frames and no other, as those before the second did. While a file ``thrice`` lies there, every answer goes out three
-times.
+times, and its kind is a line of that file.
 """
 
 from __future__ import annotations
@@ -123,10 +123,23 @@ def repeat_answers(switch: Path) -> None:
 
     @functools.wraps(post)
     def repeated(request: Request, body: bytes, kind: str) -> None:
-        for _ in range(3 if switch.exists() else 1):
+        for _ in range(3 if _noted(switch, kind) else 1):
             post(request, body, kind)
 
     owner._post_reply = repeated
+
+
+def _noted(switch: Path, kind: str) -> bool:
+    """Whether the file is there; the answer is a line of it then."""
+    try:
+        file = os.open(switch, os.O_WRONLY | os.O_APPEND)
+    except FileNotFoundError:
+        return False
+    try:
+        os.write(file, f"{kind}\n".encode())
+    finally:
+        os.close(file)
+    return True
 
 
 def take_quick_child() -> None:
