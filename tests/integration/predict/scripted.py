@@ -3,8 +3,7 @@
 Rows are arrays. The first cell of a request's first row may be a word:
 
 * ``bad``: an error of this request alone;
-* ``crash``: the process ends, as a poisonous row would end it;
-* ``nap``: half a second of computing.
+* ``crash``: the process ends, as a poisonous row would end it.
 
 Anything else is answered with the sum of each row, so every answer can be told from every other; a
 tensor's data has to be nested JSON, or raw FP64.
@@ -17,7 +16,6 @@ import os
 import struct
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,10 +73,6 @@ class ScriptedPredictor:
             return frames.ReplyItem(error=errors.BadInput(errors=[problem]).to_body()), b""
         if word == "crash":
             os._exit(9)
-        if word == "nap":
-            time.sleep(0.5)
-            encoded = b'"predictions":[0.5]'
-            return frames.ReplyItem(len(encoded), 1), encoded
         if item.outputs:
             sums, raw = [sum(row) for row in rows], item.outputs[0].form == "raw"
             data = struct.pack(f"<{len(sums)}q", *map(int, sums)) if raw else json.dumps(sums).encode()
