@@ -26,7 +26,7 @@ def config(broker: settings.Broker, tmp_path: Path) -> settings.Settings:
         broker=broker,
         process=settings.Process(drain_s=5),
         predict=settings.Predict(presence_s=0.1),
-        train=settings.Train(alive_s=0.4, presence_timeout_s=1, warm_wait_s=5, prove_s=0.2, measure_s=0.05),
+        train=settings.Train(alive_s=0.4, presence_timeout_s=5, warm_wait_s=5, prove_s=0.2, measure_s=0.05),
         paths=settings.Paths(
             models=tmp_path / "models",
             datasets=tmp_path / "datasets",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -163,13 +162,11 @@ class Training:
     def __init__(self, stream: ReplyStream) -> None:
         self._stream = stream
         self.progress: list[messages.TrainProgress] = []
-        self.heard_at: list[float] = []
 
     def next(self, wait_s: float = WAIT_S) -> Delivery:
         delivery = self._stream.next(wait_s)
         if delivery.kind == messages.TrainProgress.TYPE:
             self.progress.append(messages.TrainProgress.decode(delivery.body))
-            self.heard_at.append(time.monotonic())
         return delivery
 
     def until(self, stage: str, message: str = "") -> messages.TrainProgress:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.trainer.peers import WAIT_S, Worker
+from tests.integration.trainer.peers import WAIT_S, Worker, alive
+from tests.rabbit import wait_until
 from trainer import inspection
 from trainer.service import TrainerService
 from wire import errors, messages, settings, topology
@@ -36,6 +37,11 @@ def inspect(worker: Worker, dataset_id: str = DATASET, wait_s: float = WAIT_S) -
 def child(code: str) -> tuple[str, ...]:
     """A command in place of the profiler."""
     return (sys.executable, "-c", code)
+
+
+def endless(note: Path) -> tuple[str, ...]:
+    """One that never ends, and leaves its process id in a file."""
+    return child(f"import os, time, pathlib; pathlib.Path({str(note)!r}).write_text(str(os.getpid())); time.sleep(300)")
 
 
 def test_a_dataset_is_profiled_while_a_training_runs(
@@ -88,21 +94,23 @@ def test_an_inspection_ends_with_its_requesters_deadline(
     start_trainer: Start, worker: Worker, dataset: Path, tmp_path: Path
 ) -> None:
     note = tmp_path / "pid"
-    slow = f"import os, time, pathlib; pathlib.Path({str(note)!r}).write_text(str(os.getpid())); time.sleep(300)"
-    service = start_trainer(profile_command=child(slow))
+    start_trainer(profile_command=endless(note))
 
+    # Long enough for the child to begin.
     with pytest.raises((errors.DeadlineExceeded, errors.InternalError)):
-        inspect(worker, wait_s=1)
+        inspect(worker, wait_s=10)
 
-    service.stop(1)
-    assert not Path(f"/proc/{note.read_text()}").exists()
+    pid = int(note.read_text())
+    wait_until(lambda: not alive(pid), "its child is gone")
 
 
-def test_an_inspection_ends_with_a_stopping_trainer(start_trainer: Start, worker: Worker, dataset: Path) -> None:
-    service = start_trainer(profile_command=child("import time; time.sleep(300)"))
+def test_an_inspection_ends_with_a_stopping_trainer(
+    start_trainer: Start, worker: Worker, dataset: Path, tmp_path: Path
+) -> None:
+    note = tmp_path / "pid"
+    service = start_trainer(profile_command=endless(note))
     with worker.rpc.stream(topology.INSPECT, messages.InspectRequest(dataset_id=DATASET)) as stream:
-        with pytest.raises(errors.DeadlineExceeded):
-            stream.next(0.5)
+        wait_until(note.exists, "it is being inspected")
         service.stop(0.2)
         assert stream.next(WAIT_S).kind == messages.Failure.TYPE
 

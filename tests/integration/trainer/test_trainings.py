@@ -172,17 +172,24 @@ def test_a_bad_model_name_is_refused(trainer: TrainerService, worker: Worker) ->
 
 
 def test_a_rehearsed_training_lasts_as_long_as_it_is_told_to_and_can_be_stopped(
-    start_trainer: Start, worker: Worker, config: settings.Settings
+    start_trainer: Start, worker: Worker, config: settings.Settings, tmp_path: Path
 ) -> None:
-    slow = config.train.model_copy(update={"pace_s": 1.0})
-    start_trainer(config=config.model_copy(update={"train": slow}))
+    def paced(pace_s: float) -> TrainerService:
+        slow = config.train.model_copy(update={"pace_s": pace_s})
+        return start_trainer(config=config.model_copy(update={"train": slow}))
+
+    service = paced(1.0)
     started = time.monotonic()
     worker.train()
     assert time.monotonic() - started >= 1
+    service.stop(0)
 
-    request = worker.request()
+    paced(3600.0)
+    request = worker.request(wait_for=str(tmp_path / "go"))
     with worker.training(request) as training:
-        training.until("writing")
+        child = int(training.until("reading").message)
+        (tmp_path / "go").touch()
+        wait_until(lambda: not alive(child), "all that is left is to wait")
         worker.stop(request.job_id)
         with pytest.raises(errors.Cancelled):
             training.done()

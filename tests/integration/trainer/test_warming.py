@@ -18,7 +18,8 @@ def test_a_version_is_loaded_by_every_predictor_before_it_is_champion(
     start_trainer: Start, start_predictor: Callable[[str], Predictor], worker: Worker, volume: Volume
 ) -> None:
     predictors = [start_predictor(name) for name in ("one", "two")]
-    start_trainer()
+    service = start_trainer()
+    wait_until(lambda: service._presence.present() == {"one", "two"}, "both are known")
 
     done = worker.train()
 
@@ -32,14 +33,15 @@ def test_a_predictor_that_fell_silent_is_waited_for_no_longer_than_it_counts_as_
     start_trainer: Start, start_predictor: Callable[[str], Predictor], worker: Worker, config: settings.Settings
 ) -> None:
     frozen, sound = start_predictor("frozen"), start_predictor("sound")
-    service = start_trainer()
+    patient = config.train.model_copy(update={"warm_wait_s": 60})
+    service = start_trainer(config=config.model_copy(update={"train": patient}))
     wait_until(lambda: service._presence.present() == {"frozen", "sound"}, "both are known")
     frozen.fall_silent()
     started = time.monotonic()
 
     assert worker.train().promoted
 
-    assert time.monotonic() - started < config.train.warm_wait_s
+    assert time.monotonic() - started < patient.warm_wait_s
     assert ("iris", 1) in sound.loaded
 
 
@@ -89,4 +91,4 @@ def test_an_answer_that_is_none_and_signs_of_an_unknown_kind_are_passed_over(
 
     assert worker.train().promoted
 
-    assert ("iris", 1) in sound.loaded
+    wait_until(lambda: ("iris", 1) in sound.loaded, "it has loaded it")
