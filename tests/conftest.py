@@ -9,6 +9,9 @@ import pytest
 from tests.rabbit import Rabbit
 from wire import settings
 
+CONFIRM_S = 10.0
+"""A broker on a busy machine may stand still for seconds, which is no failure of what a test is about."""
+
 
 @pytest.fixture(scope="session")
 def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit]:
@@ -24,12 +27,12 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit]:
 @pytest.fixture
 def broker(rabbitmq: Rabbit) -> Iterator[settings.Broker]:
     """A virtual host with the whole topology, for one test."""
-    with rabbitmq.fresh_vhost() as fresh:
+    with rabbitmq.fresh_vhost(confirm_timeout_s=CONFIRM_S) as fresh:
         yield fresh
 
 
 @pytest.fixture(scope="module")
 def module_broker(rabbitmq: Rabbit) -> Iterator[settings.Broker]:
     """The same for one module, where starting services for every test would take too long."""
-    with rabbitmq.fresh_vhost() as fresh:
+    with rabbitmq.fresh_vhost(confirm_timeout_s=CONFIRM_S) as fresh:
         yield fresh
