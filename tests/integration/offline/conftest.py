@@ -49,8 +49,9 @@ def config(module_broker: settings.Broker, home: Path, shelf: Shelf) -> settings
         ledger=settings.Ledger(url=f"sqlite:///{home}/ledger/ledger.sqlite3", timeout_s=10),
         # Small blocks make a job last long enough to be disturbed.
         bulk=settings.Bulk(block_rows=10),
+        # What is still there must not count as lost when it, the broker or pytest stands still for some seconds.
         train=settings.Train(
-            silence_s=2, lease_renew_s=0.5, lease_stale_s=2.5, worker_threads=4, alive_s=0.5, prove_s=0.2
+            silence_s=6, lease_renew_s=0.5, lease_stale_s=8, worker_threads=4, alive_s=0.5, prove_s=0.2
         ),
         paths=settings.Paths(
             models=shelf.volume.root,
@@ -204,7 +205,7 @@ class Desk:
         found: Json = self.http.get(f"/jobs/{job_id}").json()
         return found
 
-    def wait(self, job_id: str, reached: Callable[[Json], bool], what: str, timeout_s: float = 60) -> Json:
+    def wait(self, job_id: str, reached: Callable[[Json], bool], what: str, timeout_s: float = 120) -> Json:
         wait_until(lambda: reached(self.job(job_id)), f"{what}: {self.job(job_id)}", timeout_s)
         return self.job(job_id)
 
