@@ -10,7 +10,7 @@ from tests.integration.offline.conftest import Desk, Fleet
 from tests.rabbit import Rabbit, wait_until
 from wire import row_blocks
 
-ROWS = 20_000
+ROWS = 40_000
 TABLE = "key,b,a\n" + "".join(f"k{at},{at}.5,{at % 7}\n" for at in range(ROWS))
 EXPECTED = "key,prediction,error\n" + "".join(f"k{at},{at % 7 + at + 0.5},\n" for at in range(ROWS))
 
