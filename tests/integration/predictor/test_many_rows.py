@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import numpy as np
@@ -39,24 +40,20 @@ async def test_a_single_row_does_not_wait_for_ten_thousand(
     shelf.publish(regression(), "other", files=pipeline_files(ridge, known[:2]), runtime="skops")
     for model in ("slow", "other"):
         await send(client, [[1, 2]], model=model)
-    begun = asyncio.Event()
+    begun, free = asyncio.Event(), threading.Event()
     loop, predict = asyncio.get_running_loop(), PipelineRuntime.predict
 
     def noted(runtime: Any, numbers: Any, *rest: Any, **named: Any) -> Any:
         if len(numbers) == 10_000:
             loop.call_soon_threadsafe(begun.set)
+            assert free.wait(30), "the single row waits for these"
         return predict(runtime, numbers, *rest, **named)
 
     monkeypatch.setattr(PipelineRuntime, "predict", noted)
-    answered: list[str] = []
-
-    async def ask(model: str, rows: Any) -> list[float]:
-        _, (answer,) = await send(client, rows, model=model)
-        answered.append(model)
-        return list(answer["predictions"])
-
-    large = asyncio.create_task(ask("slow", known[:10_000].tolist()))
+    large = asyncio.create_task(send(client, known[:10_000].tolist(), model="slow"))
     await asyncio.wait_for(begun.wait(), 15)
-    assert await ask("other", [[1.0, 2.0]]) == pytest.approx([3.0], abs=1e-3)
-    assert len(await large) == 10_000
-    assert answered == ["other", "slow"]
+    _, (answer,) = await send(client, [[1.0, 2.0]], model="other")
+    assert answer["predictions"] == pytest.approx([3.0], abs=1e-3)
+    free.set()
+    _, (answer,) = await large
+    assert len(answer["predictions"]) == 10_000
