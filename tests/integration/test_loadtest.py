@@ -88,13 +88,13 @@ def serve() -> Iterator[Serve]:
 
 
 def locust(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--scale", "0.05", *arguments]
+    command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--scale", "0.2", *arguments]
     return subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     try:
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=120)
     finally:
         process.kill()
     return process.returncode, said
@@ -134,7 +134,7 @@ def test_a_training_that_does_not_succeed_in_time_fails_the_run(serve: Serve, jo
 def test_two_processes_share_the_load_and_the_first_one_judges(serve: Serve) -> None:
     port = str(Ports.free().amqp)
     # Longer than the others: the second process, and its clients, have to be there before the end.
-    both = ("--host", serve(wrong=True), "--scale", "0.2")
+    both = ("--host", serve(wrong=True), "--scale", "0.4")
     master = locust("--headless", "--master", "--expect-workers", "1", "--master-bind-port", port, *both)
     worker = locust("--worker", "--master-port", port, *both)
     status, said = ended(master)

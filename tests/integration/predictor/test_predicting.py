@@ -15,7 +15,7 @@ from model_store import aliases, deletion
 from predictor import batches
 from predictor.service import PredictorService
 from tests.integration.predictor.conftest import PredictorProcess
-from tests.rabbit import Rabbit, eventually
+from tests.rabbit import Rabbit, eventually, wait_until
 from tests.unit.predictor.artefacts import MIXED, Shelf, classifier, mixed, regression
 from wire import errors, frames, messages, replies, settings, topology
 from wire.async_client import AsyncRpcClient
@@ -26,7 +26,7 @@ Answered = tuple[frames.ReplyHeader, list[Any]]
 
 
 def item(rows: bytes, **fields: Any) -> frames.BatchItem:
-    return frames.BatchItem(len(rows), **{"remaining_ms": 10_000} | fields)
+    return frames.BatchItem(len(rows), **{"remaining_ms": 60_000} | fields)
 
 
 async def send(
@@ -36,7 +36,7 @@ async def send(
     rows = [each if isinstance(each, bytes) else json.dumps(each).encode() for each in requests]
     header = frames.BatchHeader(model, tuple(item(each, **fields) for each in rows), version, alias)
     delivery = await client.call_raw(
-        topology.PREDICT, frames.encode(header, rows), frames.BATCH_TYPE, deadline=Deadline.after(15)
+        topology.PREDICT, frames.encode(header, rows), frames.BATCH_TYPE, deadline=Deadline.after(60)
     )
     if delivery.kind == messages.Failure.TYPE:
         raise errors.from_body(messages.Failure.decode(delivery.body).error)
@@ -149,6 +149,9 @@ async def test_a_message_that_is_no_batch_goes_to_the_dead_letters(
         delivery = await client.call_raw(topology.PREDICT, body, kind, deadline=Deadline.after(15))
         assert messages.Failure.decode(delivery.body).error.code == errors.MalformedBody.code
     with rabbitmq.channel(broker.vhost) as channel:
+        wait_until(
+            lambda: channel.queue_declare(topology.DEAD, passive=True).method.message_count == 2, "both dead letters"
+        )
         bodies = {channel.basic_get(topology.DEAD, auto_ack=True)[2] for _ in range(2)}
     assert bodies == {b"xx", b"{}"}
 
