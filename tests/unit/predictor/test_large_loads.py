@@ -113,7 +113,7 @@ def test_who_has_more_time_takes_over_from_who_had_less(
     go = threading.Event()
     loads = hold_large(monkeypatch, go)
     with held(registry, loads, go) as load:
-        hasty = load.pool.submit(registry.get, "b", 1, Deadline.after(0.5))
+        hasty = load.pool.submit(registry.get, "b", 1, Deadline.after(3))
         wait_until(lambda: ("b", 1) in registry._loading, "the hasty one is to load it")
         patient = load.pool.submit(registry.get, "b", 1, soon())
         assert isinstance(hasty.exception(15), errors.DeadlineExceeded)
