@@ -15,7 +15,7 @@ from model_store.runtime.outputs import CannotPredict, Output, Runtime
 from model_store.runtime.skops_file import PipelineRuntime
 from tests.unit.trainer import compiling
 from tests.unit.trainer.compiling import NUMBERS, TEXTS, THREE, TWO, VALUES, Twisted, rows_of
-from trainer.compile import convert, edge_rows, limits, proof, speed
+from trainer.compile import convert, edge_rows, limits, proof
 from trainer.compile.edge_rows import Rows
 
 
@@ -166,7 +166,7 @@ def test_rows_that_the_pipeline_refuses_are_counted_and_left_out() -> None:
 
 def test_boundaries_are_found_to_the_last_bit() -> None:
     native = _native(HistGradientBoostingRegressor(max_iter=3, max_leaf_nodes=4), VALUES)
-    pairs = edge_rows.at_boundaries(native, rows_of(), time.monotonic() + 5)
+    pairs = edge_rows.at_boundaries(native, rows_of(), time.monotonic() + 60)
     half = len(pairs) // 2
     assert half >= 5
     below, above = pairs.take(slice(half)), pairs.take(slice(half, None))
@@ -177,7 +177,7 @@ def test_boundaries_are_found_to_the_last_bit() -> None:
 
 
 def test_no_boundaries_are_sought_where_answers_change_everywhere_or_time_is_over() -> None:
-    assert len(edge_rows.at_boundaries(_native(Ridge(), VALUES), rows_of(), time.monotonic() + 5)) == 0
+    assert len(edge_rows.at_boundaries(_native(Ridge(), VALUES), rows_of(), time.monotonic() + 60)) == 0
     tree = _native(DecisionTreeRegressor(), VALUES)
     assert len(edge_rows.at_boundaries(tree, rows_of(), time.monotonic() - 1)) == 0
     calls: list[int] = []
@@ -189,7 +189,7 @@ def test_no_boundaries_are_sought_where_answers_change_everywhere_or_time_is_ove
         return output
 
     broken = Twisted(tree, refusing)
-    assert len(edge_rows.at_boundaries(broken, rows_of(), time.monotonic() + 5)) == 0
+    assert len(edge_rows.at_boundaries(broken, rows_of(), time.monotonic() + 60)) == 0
 
 
 def test_generated_rows_meet_missing_unknown_and_extreme_cells_in_every_column() -> None:
@@ -209,47 +209,6 @@ def test_generated_rows_of_an_empty_or_of_very_many_columns() -> None:
     assert len(empty) > 10
     wide = edge_rows.generate(rows_of(np.zeros((5, 500)), np.empty((5, 0), dtype=object)))
     assert len(wide) < 64 * 40 + 200
-
-
-def test_the_ratio_weighs_small_batches_most() -> None:
-    native = {1: 100.0, 100: 100.0, 10_000: 100.0}
-    assert speed.ratio(native, native) == 1.0
-    assert speed.ratio({1: 10.0, 100: 100.0, 10_000: 200.0}, native) > 1
-    assert speed.ratio({1: 200.0, 100: 100.0, 10_000: 20.0}, native) < 1
-
-
-def test_every_batch_size_is_measured_unless_the_largest_would_take_too_long() -> None:
-    native = _native(Ridge(), VALUES)
-    measured, reckoned = speed.measure(native, rows_of(), 0.01)
-    assert (set(measured), reckoned) == ({1, 100, 10_000}, ())
-    sizes: list[int] = []
-
-    def slow(output: Output) -> Output:
-        sizes.append(len(output.labels))
-        time.sleep(0.0003 * len(output.labels))
-        return output
-
-    measured, reckoned = speed.measure(Twisted(native, slow), rows_of(), 0.01)
-    assert max(sizes) == 100
-    assert measured[10_000] > 2_000_000
-    assert reckoned == (10_000,)
-
-
-def test_a_graph_is_measured_in_parts_and_a_pipeline_whole_as_they_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-
-    def noted(output: Output) -> Output:
-        sizes.append(len(output.labels))
-        return output
-
-    runtime = Twisted(_native(Ridge(), VALUES), noted)
-    speed.measure(runtime, rows_of(), 0.01)
-    assert set(sizes) == {1, 100, 1_000}
-    assert sizes.count(1_000) % 10 == 0
-    sizes.clear()
-    monkeypatch.setattr(runtime, "kind", "skops", raising=False)
-    speed.measure(runtime, rows_of(), 0.01)
-    assert set(sizes) == {1, 100, 10_000}
 
 
 def test_the_alarm_ends_what_takes_too_long_in_the_main_thread_only() -> None:

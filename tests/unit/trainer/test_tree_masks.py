@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from model_store.runtime.onnx_graph import OnnxRuntime
 from tests.unit.trainer import compiling
 from tests.unit.trainer.compiling import HOLES, NO_TEXTS, NUMBERS, QUICK, THREE, TWO, VALUES, proven, rows_of
-from trainer.compile import compile_pipeline, convert, limits
+from trainer.compile import compile_pipeline, convert, limits, speed
 from trainer.compile.converters import NotCompilable, tree_masks
 from trainer.compile.converters.tree_node import Tree
 
@@ -111,7 +111,8 @@ def test_too_many_features_and_too_large_tables_stay_trees() -> None:
 
 
 @pytest.mark.parametrize("masked", [True, False])
-def test_the_report_says_which_form_the_trees_have(masked: bool) -> None:
+def test_the_report_says_which_form_the_trees_have(monkeypatch: pytest.MonkeyPatch, masked: bool) -> None:
+    monkeypatch.setattr(speed, "ratio", lambda graph, native: 2.0)
     model = GradientBoostingClassifier(n_estimators=50 if masked else 8)
     pipeline = compiling.fit(make_pipeline(SimpleImputer(), model), TWO, rows_of(HOLES))
     compiled = compile_pipeline(pipeline, (HOLES, NO_TEXTS), classes_count=2, limits=QUICK)
