@@ -53,7 +53,7 @@ def test_a_predictor_that_missed_the_question_is_asked_again(
         assert server.wait_ready(10)
     warmed = Announcer(rpc, presence).warm("m", 1, Deadline.after(20))
     assert (warmed.loaded, warmed.silent) == ({"one", "two"}, set())
-    assert asked["two"] == 3
+    assert asked["two"] >= 3
     for server in servers:
         server.stop(1)
 
@@ -62,4 +62,4 @@ def test_nobody_is_waited_for_beyond_the_deadline(
     rpc: RpcClient, presence: Presence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(announce, "_ASK_AGAIN_S", 0.1)
-    assert Announcer(rpc, presence).warm("m", 1, Deadline.after(1)).silent == {"one", "two"}
+    assert Announcer(rpc, presence).warm("m", 1, Deadline.after(3)).silent == {"one", "two"}

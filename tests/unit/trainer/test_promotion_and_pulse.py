@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import threading
 
 import pytest
@@ -125,8 +126,8 @@ def test_a_pulse_repeats_the_last_word_and_never_goes_back() -> None:
         pulse.say(0.4, "judging")
         heard.until(4)
 
-    assert [(said.fraction, said.stage) for said in heard.said[:2]] == [(0.5, "fitting"), (0.5, "judging")]
-    assert {said.stage for said in heard.said[2:]} == {"judging"}
+    moves = [move for move, _ in itertools.groupby((said.fraction, said.stage) for said in heard.said)]
+    assert moves == [(0.5, "fitting"), (0.5, "judging")]
     assert pulse.fraction == 0.5
 
 
@@ -135,10 +136,10 @@ def test_a_pulse_thins_out_what_comes_fast_but_sends_the_last_of_it() -> None:
     with Pulse("job-1", 60, heard) as pulse:
         for step in range(100):
             pulse.say(step / 1000, "fitting")
-        heard.until(2)
+        with heard.moved:
+            assert heard.moved.wait_for(lambda: heard.said[-1].fraction == 0.099, 20)
 
     assert len(heard.said) < 20
-    assert heard.said[-1].fraction == 0.099
 
 
 def test_a_pulse_that_has_nothing_to_say_is_silent() -> None:
