@@ -19,7 +19,7 @@ from api.offline.folder import OutputFolder
 from tests.integration.jobs.trainer_double import TrainerDouble
 from tests.jobs import new_job
 from tests.rabbit import wait_until
-from wire import errors, settings
+from wire import errors, messages, settings, topology
 from wire.memory import MemoryBroker
 
 
@@ -35,24 +35,26 @@ class Shop:
         assert self.rpc.wait_connected(10)
         self.stopping = threading.Event()
         self.keeper = LeaseKeeper(self.ledger.leases, 0.0)
-        config = settings.Train(silence_s=0.3, attempts=3, warm_wait_s=0.1)
-        enqueuer = Enqueuer(make_app(self.broker.settings), self.rpc, self.ledger)
-        offline = Attempts(
-            settings.Settings(train=config), self.rpc, self.ledger.leases, OutputFolder(home / "outputs"), self.stopping
-        )
-        self.task = JobTask(
-            config,
-            self.ledger,
-            self.rpc,
-            enqueuer,
-            self.keeper,
-            offline=offline,
-            name="w1",
-            stopping=self.stopping,
-        )
+        self._config = settings.Train(attempts=3, warm_wait_s=0.1)
+        self._enqueuer = Enqueuer(make_app(self.broker.settings), self.rpc, self.ledger)
+        config, outputs = settings.Settings(train=self._config), OutputFolder(home / "outputs")
+        self._offline = Attempts(config, self.rpc, self.ledger.leases, outputs, self.stopping)
+        self.task = self._task(self._config.silence_s)
         self.acknowledged: list[str] = []
         self._threads: list[threading.Thread] = []
         self._trainers: list[TrainerDouble] = []
+
+    def _task(self, silence_s: float) -> JobTask:
+        return JobTask(
+            self._config.model_copy(update={"silence_s": silence_s}),
+            self.ledger,
+            self.rpc,
+            self._enqueuer,
+            self.keeper,
+            offline=self._offline,
+            name="w1",
+            stopping=self.stopping,
+        )
 
     def trainer(self, threads: int = 4) -> TrainerDouble:
         double = TrainerDouble(self.broker.settings, threads, server=self.broker.server("trainer", "trainer"))
@@ -62,12 +64,14 @@ class Shop:
     def accepted(self, model: str = "good", **changed: Any) -> rows.Job:
         return self.ledger.jobs.accept(new_job(model=model, **changed), queued_limit=99)
 
-    def run(self, job: rows.Job) -> rows.Job:
-        self.task.run(job.job_id, lambda: self.acknowledged.append(job.job_id))
+    def run(self, job: rows.Job, task: JobTask | None = None) -> rows.Job:
+        (task or self.task).run(job.job_id, lambda: self.acknowledged.append(job.job_id))
         return self.find(job)
 
-    def begin(self, job: rows.Job) -> threading.Thread:
-        thread = threading.Thread(target=self.run, args=(job,))
+    def begin(self, job: rows.Job, *, lost_s: float | None = None) -> threading.Thread:
+        """Run it in a thread of its own, whose request counts as lost after ``lost_s`` seconds."""
+        task = self.task if lost_s is None else self._task(lost_s / 3)
+        thread = threading.Thread(target=self.run, args=(job, task))
         self._threads.append(thread)
         thread.start()
         return thread
@@ -77,6 +81,11 @@ class Shop:
 
     def wait_status(self, job: rows.Job, status: str) -> None:
         wait_until(lambda: self.find(job).status == status, f"the job is {status}")
+
+    def waiting(self) -> list[str]:
+        """The jobs whose requests no trainer has taken yet."""
+        with self.broker.lock:
+            return [messages.TrainRequest.decode(one.body).job_id for one in self.broker.queues[topology.TRAIN].ready]
 
     def close(self) -> None:
         self.stopping.set()

@@ -77,7 +77,7 @@ class Shop:
         self.stopping = threading.Event()
         self.folder = OutputFolder(home / "predictions")
         self.keeper = LeaseKeeper(self.ledger.leases, 0.0)
-        config = settings.Settings(train=settings.Train(silence_s=0.3, attempts=2))
+        config = settings.Settings(train=settings.Train(attempts=2))
         self.attempts = Attempts(config, self.rpc, self.ledger.leases, self.folder, self.stopping)
         self.task = JobTask(
             config.train,
