@@ -21,6 +21,12 @@ from wire.memory import MemoryBroker
 MakeKey = Callable[..., str]
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long a look at the ledger takes says nothing here."""
+    monkeypatch.setattr("api.keys.keyring.LOOK_WAIT_S", 20.0)
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> settings.Settings:
     return settings.Settings(

@@ -143,9 +143,9 @@ async def test_changes_arrive_by_themselves_within_seconds(
     with pytest.raises(errors.LedgerUnavailable):
         keyring.admit(raw(key))
     migrated.set()
-    await eventually(lambda: key.split("_")[1].encode() in keyring._entries, "the key is known", 5)
+    await eventually(lambda: key.split("_")[1].encode() in keyring._entries, "the key is known")
     making.revoke(ledger, key.split("_")[1], LOCAL)
-    await eventually(lambda: not keyring._entries, "the key is revoked", 5)
+    await eventually(lambda: not keyring._entries, "the key is revoked")
     await keyring.close()
 
 
@@ -236,7 +236,7 @@ async def test_a_defect_in_a_look_does_not_end_the_following(
     migrated.set()
     keyring = Keyring(config.model_copy(update={"keys": settings.Keys(refresh_s=0.01)}), keys, migrated)  # type: ignore[arg-type]
     await keyring.start()
-    await eventually(lambda: key.split("_")[1].encode() in keyring._entries, "the key is known", 5)
+    await eventually(lambda: key.split("_")[1].encode() in keyring._entries, "the key is known")
     await keyring.close()
 
 
@@ -254,13 +254,14 @@ async def test_a_ledger_that_hangs_holds_no_request_longer_than_a_second(
                 release.wait(30)
             return self._keys.stamp()
 
-    monkeypatch.setattr(module, "LOOK_WAIT_S", 0.1)
     keys = Hanging(ledger)
     keyring = Keyring(config, keys, asyncio.Event())  # type: ignore[arg-type]
     await keyring.refresh()
+    monkeypatch.setattr(module, "LOOK_WAIT_S", 0.1)
     for _ in range(3):
         with pytest.raises(errors.LedgerUnavailable):
             await keyring.ask(raw(minting.mint().text))
+    await eventually(lambda: keys.asked > 1, "the ledger is asked")
     assert keys.asked == 2, "one thread at a time waits for the ledger"
     release.set()
     await keyring.close()
