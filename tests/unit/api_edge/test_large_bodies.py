@@ -27,7 +27,7 @@ from wire.memory import MemoryBroker
 from wire.server import Request
 
 INFER = "/v2/models/m/infer"
-_WITHIN_S = 10.0
+_WITHIN_S = 20.0
 """Longer than any answer takes here, and shorter than what some of them must not wait for."""
 
 
@@ -52,22 +52,17 @@ class Reading:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.begun = 0
         self.going_on = threading.Event()
-        self._one_more = threading.Condition()
+        self._counting = threading.Lock()
         for form in (Native, Infer):
             patch.setattr(form, "read", self._held(form.read))
 
     async def until_begun(self, count: int) -> None:
-        def look() -> bool:
-            with self._one_more:
-                return self._one_more.wait_for(lambda: self.begun >= count, _WITHIN_S)
-
-        assert await asyncio.to_thread(look)
+        await until(lambda: self.begun >= count)
 
     def _held(self, read: Any) -> Any:
         def held(*given: Any) -> Any:
-            with self._one_more:
+            with self._counting:
                 self.begun += 1
-                self._one_more.notify_all()
             assert self.going_on.wait(30)
             return read(*given)
 
@@ -223,7 +218,7 @@ async def test_a_body_that_is_still_read_at_its_deadline_is_504(tmp_path: Path, 
 async def test_an_error_of_a_large_body_is_told_at_its_deadline(tmp_path: Path, reading: Reading) -> None:
     """What the predictor said is true, even while what else may be said is not known yet."""
     async with Replica(tmp_path) as replica:
-        status, text = await replica.ask("/predict", timeout_ms=1000)
+        status, text = await replica.ask("/predict", timeout_ms=3000)
         assert (reading.begun, status) == (1, 404)
         assert json.loads(text)["code"] == "model_not_found"
 
@@ -231,7 +226,7 @@ async def test_an_error_of_a_large_body_is_told_at_its_deadline(tmp_path: Path, 
 async def test_that_nobody_answered_is_told_without_a_look_at_a_large_body(tmp_path: Path, reading: Reading) -> None:
     async with Replica(tmp_path, waiting_requests=1) as replica:
         replica.predictor.answering.clear()
-        asked = asyncio.create_task(replica.ask("/predict", timeout_ms=1000))
+        asked = asyncio.create_task(replica.ask("/predict", timeout_ms=3000))
         await until(lambda: replica.held == 1)
         refused = await replica.ask("/predict")
         late = await asked
@@ -261,8 +256,11 @@ async def test_a_new_key_is_looked_up_within_the_deadline(tmp_path: Path) -> Non
         assert replica.counted_bytes == 0
 
 
-async def test_bodies_without_a_known_key_leave_room_for_the_others(tmp_path: Path) -> None:
+async def test_bodies_without_a_known_key_leave_room_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The ledger says nothing of two new keys; whose key is known is asked about nothing."""
+    monkeypatch.setattr("api.keys.keyring.LOOK_WAIT_S", 5.0)
     async with Replica(tmp_path, keys="required", waiting_bytes=4_000_000) as replica:
         key = await replica.make_key()
         take_ledger_threads()
@@ -277,7 +275,7 @@ async def test_bodies_without_a_known_key_leave_room_for_the_others(tmp_path: Pa
 async def test_bodies_count_for_as_long_as_they_are_held(tmp_path: Path, reading: Reading) -> None:
     """Two of three that fit are being read, past their deadline; the third is never read, for nobody waits."""
     async with Replica(tmp_path, waiting_bytes=3_100_000) as replica:
-        asked = [asyncio.create_task(replica.ask(INFER, 1_000_000, timeout_ms=1000)) for _ in range(3)]
+        asked = [asyncio.create_task(replica.ask(INFER, 1_000_000, timeout_ms=3000)) for _ in range(3)]
         await reading.until_begun(2)
         await until(lambda: replica.taken == 3)
         before = await replica.ask(INFER, 1_000_000)
