@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,18 +73,26 @@ def test_dataset_that_cannot_be_read_is_marked_and_not_asked_again(
 def test_dataset_that_takes_too_long_lets_others_pass_and_is_given_up(
     lite: Ledger, rpc: RpcClient, trainer: TrainerDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.jobs.sweeping.INSPECT_S", 0.1)
+    monkeypatch.setattr("api.jobs.sweeping.INSPECT_S", 1.0)
+    given_up = threading.Event()
     slow, quick = placed(lite, created_ms=1), placed(lite, created_ms=2)
     real = trainer.profile
 
     def inspect(dataset_id: str) -> messages.DatasetProfile:
         if dataset_id == slow:
-            time.sleep(0.2)
+            given_up.wait(20)
         return real(dataset_id)
 
     trainer.profile = inspect
     describer = Describer(lite, rpc)
-    wait_until(lambda: (describer.describe_next(), lite.datasets.unprofiled(9))[1] == [], "none is left to describe")
+
+    def none_left() -> bool:
+        given_up.clear()
+        describer.describe_next()
+        given_up.set()
+        return lite.datasets.unprofiled(9) == []
+
+    wait_until(none_left, "none is left to describe")
     assert lite.datasets.find(quick, owner=None).columns() is not None
     assert lite.datasets.find(slow, owner=None).error_code == "deadline_exceeded"
 
