@@ -15,7 +15,7 @@ import httpx
 import pika
 
 from deploy.native.broker import HOST, Node, Ports
-from wire import provision, settings
+from wire import provision, settings, telemetry
 
 
 def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 30.0, *, every_s: float = 0.01) -> None:
@@ -30,6 +30,16 @@ def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 30
 async def eventually(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
     """The same on an event loop, which goes on meanwhile."""
     await asyncio.to_thread(wait_until, condition, what, timeout_s)
+
+
+def connects(*parts_of_name: str) -> float:
+    """How often this process opened a connection whose name contains all of this: a loss is too short to be seen."""
+    return sum(
+        sample.value
+        for metric in telemetry.broker_connects.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total") and all(part in sample.labels["connection"] for part in parts_of_name)
+    )
 
 
 class _ObservedNode(Node):

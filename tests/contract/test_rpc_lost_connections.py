@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.contract.serving import listed, serving, until_ready
-from tests.rabbit import eventually
+from tests.rabbit import connects, eventually
 from wire import errors, messages, topology
 from wire.deadlines import Deadline
 from wire.server import Request
@@ -33,8 +33,9 @@ class TestLostConnections:
     async def test_a_client_calls_again_after_a_reconnect(self, bench: Bench) -> None:
         serving(bench, topology.MODELS, listed)
         async with bench.async_client(name="phoenix") as client:
+            before = connects("phoenix-")
             await asyncio.to_thread(bench.close_connections, "phoenix")
-            await eventually(lambda: not client.connected, "the connection is lost")
+            await eventually(lambda: connects("phoenix-") >= before + 2, "both connections were lost and are back")
             assert await client.wait_connected(15)
             await client.call(topology.MODELS, messages.ListModels(), messages.ModelList, deadline=Deadline.after(5))
 
@@ -42,9 +43,10 @@ class TestLostConnections:
         server = bench.server(name="phoenix")
         server.serve(topology.MODELS, listed, prefetch=1)
         bench.start(server)
+        before = connects("phoenix-")
         await asyncio.to_thread(bench.close_connections, "phoenix")
-        await eventually(lambda: not server.connected, "the connection is lost")
-        await eventually(lambda: server.ready, "the connection is back")
+        await eventually(lambda: connects("phoenix-") >= before + 2, "both connections were lost and are back")
+        await eventually(lambda: server.ready, "it takes deliveries again")
         async with bench.async_client() as client:
             await client.call(topology.MODELS, messages.ListModels(), messages.ModelList, deadline=Deadline.after(5))
 
@@ -62,8 +64,11 @@ class TestLostConnections:
         async with bench.async_client() as client:
             call = asyncio.create_task(client.call_raw(topology.PREDICT, b"", "k", deadline=Deadline.after(30)))
             await eventually(begun.is_set, "it is begun")
+            before = connects("mute-", ".publish")
             await asyncio.to_thread(bench.close_publishing, "mute")
-            await eventually(lambda: not server.connected, "the publishing connection is lost")
+            await eventually(
+                lambda: not server.connected or connects("mute-", ".publish") > before, "the connection was lost"
+            )
             go.set()
             assert (await call).body == b"kept"
 

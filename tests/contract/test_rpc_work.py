@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from tests.contract.serving import listed, until_ready
-from tests.rabbit import eventually, wait_until
+from tests.rabbit import connects, eventually, wait_until
 from wire import messages, topology
 from wire.deadlines import Deadline
 from wire.server import Request
@@ -88,9 +88,10 @@ class TestAcknowledgement:
         subscription.pause()
         client = bench.client()
         wait_until(lambda: client.queue_state(topology.TRAIN).consumers == 0, "it is paused")
+        before = connects("sleeper-")
         bench.close_connections("sleeper")
-        wait_until(lambda: not server.connected, "the connection is lost")
-        wait_until(lambda: server.connected and server.ready, "the connection is back")
+        wait_until(lambda: connects("sleeper-") >= before + 2, "both connections were lost and are back")
+        wait_until(lambda: server.connected and server.ready, "it could take deliveries again")
         assert client.queue_state(topology.TRAIN).consumers == 0
         subscription.resume()
         wait_until(lambda: client.queue_state(topology.TRAIN).consumers == 1, "it takes deliveries again")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.rabbit import eventually, wait_until
+from tests.rabbit import connects, eventually, wait_until
 from wire import errors, telemetry, topology
 from wire.async_client import AsyncRpcClient, Delivery
 from wire.server import Request
@@ -96,8 +96,11 @@ async def test_an_answer_waits_for_the_publishing_connection(bench: Bench) -> No
         sink = Listening()
         key = ask(client, sink)
         await eventually(held.begun.is_set, "it is begun")
+        before = connects("predictor-", ".publish")
         bench.close_publishing("predictor")
-        await eventually(lambda: not held.server.connected, "the connection is lost")
+        await eventually(
+            lambda: not held.server.connected or connects("predictor-", ".publish") > before, "the connection was lost"
+        )
         held.go.set()
         assert (await sink.end()).body == b"at last"
         client.close_stream(key)

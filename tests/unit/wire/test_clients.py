@@ -171,6 +171,7 @@ async def test_a_question_ends_with_its_connection(memory: MemoryBroker, client:
 
 
 async def test_nothing_is_asked_while_no_answer_could_come(memory: MemoryBroker, client: AsyncRpcClient) -> None:
+    memory.down = True
     memory.close_connections("replies")
     await eventually(lambda: not client.connected, "the reply queue is gone")
     with pytest.raises(errors.BrokerUnavailable):

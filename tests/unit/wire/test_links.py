@@ -139,6 +139,6 @@ async def test_a_missing_exchange_drops_the_connection_and_it_comes_back(memory:
 async def test_a_reply_queue_that_was_deleted_is_made_anew(memory: MemoryBroker, client: AsyncRpcClient) -> None:
     (reply_queue,) = (name for name in memory.queues if name.startswith("reply."))
     memory.delete_queue(reply_queue)
-    await eventually(lambda: not client.connected, "it notices")
+    await eventually(lambda: client._inbox.reply_to not in ("", reply_queue), "it is made anew")
     assert await client.wait_connected(5)
     assert [name for name in memory.queues if name.startswith("reply.")] != [reply_queue]

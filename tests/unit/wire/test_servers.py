@@ -10,7 +10,7 @@ from typing import Any
 import pika
 import pytest
 
-from tests.rabbit import eventually, wait_until
+from tests.rabbit import connects, eventually, wait_until
 from tests.unit.wire.memory_serving import serving
 from wire import errors, messages, topology
 from wire.async_client import AsyncRpcClient
@@ -58,9 +58,10 @@ async def test_work_that_was_not_begun_when_the_connection_was_lost_is_not_done_
         for body in (b"1", b"2", b"3")
     ]
     await eventually(begun.is_set, "the first is begun")
+    before = connects("predictor.server", ".consume")
     memory.close_connections("predictor.server", ".consume")
-    await eventually(lambda: not server.connected, "the connection is lost")
-    await eventually(lambda: server.ready, "it is back")
+    await eventually(lambda: connects("predictor.server", ".consume") > before, "the connection was lost and is back")
+    await eventually(lambda: server.ready, "it takes deliveries again")
     go.set()
     await asyncio.gather(*calls)
     await asyncio.to_thread(server.stop, 5)
@@ -139,8 +140,11 @@ async def test_a_connection_lost_while_draining_still_ends_the_threads(
     await eventually(begun.is_set, "it is begun")
     stopping = asyncio.create_task(asyncio.to_thread(server.stop, 10))
     await eventually(lambda: not memory.queues[topology.PREDICT].consumers, "it takes no more")
+    before = connects("predictor.server", ".consume")
     memory.close_connections("predictor.server", ".consume")
-    await eventually(lambda: not server.connected, "the connection is lost")
+    await eventually(
+        lambda: not server.connected or connects("predictor.server", ".consume") > before, "the connection was lost"
+    )
     go.set()
     await stopping
     call.cancel()
