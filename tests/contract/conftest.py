@@ -15,6 +15,9 @@ from wire.client import RpcClient
 from wire.memory import MemoryBroker
 from wire.server import RpcServer
 
+PATIENCE = {"confirm_timeout_s": 20.0, "connect_timeout_s": 10.0}
+"""No test here waits for these to end, and a busy machine may take longer than in production."""
+
 
 class Bench:
     """Clients and servers of one broker, ended with the test."""
@@ -73,7 +76,7 @@ class Bench:
 class MemoryBench(Bench):
     def __init__(self) -> None:
         super().__init__()
-        self.memory = MemoryBroker()
+        self.memory = MemoryBroker(settings.Broker(**PATIENCE))
 
     def _async_client(self, role: topology.Role, name: str) -> AsyncRpcClient:
         return self.memory.async_client(role, name)
@@ -98,7 +101,7 @@ class RabbitBench(Bench):
     def __init__(self, rabbit: Rabbit, broker: settings.Broker) -> None:
         super().__init__()
         self.rabbit = rabbit
-        self.broker = broker
+        self.broker = broker.model_copy(update=PATIENCE)
 
     def _async_client(self, role: topology.Role, name: str) -> AsyncRpcClient:
         return AsyncRpcClient(self.broker, role, name)
@@ -126,6 +129,11 @@ class RabbitBench(Bench):
 def ended(bench: Bench) -> Iterator[Bench]:
     with bench.stack:
         yield bench
+
+
+@pytest.fixture(autouse=True)
+def slow_io_threads_are_not_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wire.client._GRACE_S", 30.0)
 
 
 @pytest.fixture(params=["memory", "rabbitmq"])

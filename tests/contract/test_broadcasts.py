@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.rabbit import wait_until
 from wire import messages, topology
 
@@ -30,7 +32,10 @@ def test_a_server_may_tell_nobody(bench: Bench) -> None:
     speaker.stop(5)
 
 
-def test_what_is_told_while_the_connection_is_away_is_heard_when_it_is_back(bench: Bench) -> None:
+def test_what_is_told_while_the_connection_is_away_is_heard_when_it_is_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wire.server.BROADCAST_S", 60.0)
     heard: list[str] = []
     listener = bench.server("trainer", "listener")
     listener.subscribe(topology.PRESENCE, lambda request: heard.append(request.kind))

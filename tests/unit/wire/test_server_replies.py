@@ -27,7 +27,7 @@ async def test_a_reply_nobody_waits_for_any_more_is_given_up(
         request.reply_raw(b"late", "k")
 
     server = serving(memory, slow)
-    call = asyncio.create_task(client.call_raw(topology.PREDICT, b"", "k", deadline=Deadline.after(0.5)))
+    call = asyncio.create_task(client.call_raw(topology.PREDICT, b"", "k", deadline=Deadline.after(3)))
     await eventually(begun.is_set, "it is begun")
     memory.freeze()
     go.set()
@@ -103,7 +103,7 @@ async def test_a_reply_its_queue_refuses_is_dropped_and_the_work_acknowledged(
         request.reply_raw(b"", "k")
 
     server = serving(memory, slow)
-    call = asyncio.create_task(client.call_raw(topology.PREDICT, b"", "k", deadline=Deadline.after(1)))
+    call = asyncio.create_task(client.call_raw(topology.PREDICT, b"", "k", deadline=Deadline.after(3)))
     await eventually(begun.is_set, "it is begun")
     (reply_queue,) = (queue for name, queue in memory.queues.items() if name.startswith("reply."))
     reply_queue.arguments.update({"x-max-length": 0, "x-overflow": "reject-publish"})
@@ -114,7 +114,8 @@ async def test_a_reply_its_queue_refuses_is_dropped_and_the_work_acknowledged(
     await asyncio.to_thread(server.stop, 5)
 
 
-def test_several_replies_wait_for_the_end_of_an_alarm(memory: MemoryBroker) -> None:
+def test_several_replies_wait_for_the_end_of_an_alarm(memory: MemoryBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wire.server.BROADCAST_S", 60.0)
     heard: list[bytes] = []
     listener = memory.server("trainer", "listener")
     listener.subscribe(topology.PRESENCE, lambda request: heard.append(request.body))
