@@ -26,7 +26,7 @@ def main() -> None:
     events = watching.watch(loaders=False)
     for model in [*sound, *sound, *(name for name in volume.folders() if name not in sound)]:
         registry = Registry(volume, Verifier(key), settings.Predict().memory_bytes)
-        before_kb, began_at = _begin_peak(), time.monotonic()
+        before_kb, began_s = _begin_peak(), time.process_time()
         try:
             registry.get(model, 1, Deadline.after(60))
             code = ""
@@ -35,7 +35,7 @@ def main() -> None:
         except Exception as error:
             code = f"{type(error).__name__}: {error}"
         grown_mb = (_memory_kb("VmHWM") - before_kb) / 1024
-        told = {"model": model, "code": code, "grown_mb": grown_mb, "seconds": time.monotonic() - began_at}
+        told = {"model": model, "code": code, "grown_mb": grown_mb, "cpu_s": time.process_time() - began_s}
         print(json.dumps({**told, "events": events}), file=sys.__stdout__, flush=True)
         events.clear()
 

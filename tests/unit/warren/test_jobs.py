@@ -79,7 +79,7 @@ def test_a_wait_has_an_end_and_the_job_goes_on() -> None:
         began = time.monotonic()
         with pytest.raises(warren.TimedOut, match="goes on"):
             client.job("a" * 32).wait(timeout_s=0.5)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_an_answer_that_is_late_is_not_waited_for() -> None:
             began = time.monotonic()
             with pytest.raises(warren.TimedOut):
                 client.predict("m", ROW, timeout_s=0.01)
-            assert time.monotonic() - began < 4
+            assert time.monotonic() - began < 20
         assert gateway.asked[0].headers["x-request-timeout-ms"] == "10"
 
 
@@ -189,8 +189,8 @@ def test_closing_a_client_ends_its_pauses() -> None:
     import threading
 
     failed: list[BaseException] = []
-    with ScriptedGateway(problem(503, "unroutable", retry_after="2")) as gateway:
-        client = warren.Client(gateway.url, retries=QUICK)
+    with ScriptedGateway(problem(503, "unroutable", retry_after="200")) as gateway:
+        client = warren.Client(gateway.url, retries=Retries(total_s=600, longest_pause_s=300))
 
         def ask() -> None:
             try:
@@ -198,12 +198,12 @@ def test_closing_a_client_ends_its_pauses() -> None:
             except warren.WarrenError as error:
                 failed.append(error)
 
-        thread = threading.Thread(target=ask)
+        thread = threading.Thread(target=ask, daemon=True)
         thread.start()
         while not gateway.asked:
             time.sleep(0.01)
         client.close()
-        thread.join(1.5)
+        thread.join(30)
         assert not thread.is_alive()
     assert isinstance(failed[0], warren.WarrenError)
 
