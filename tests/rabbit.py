@@ -73,7 +73,7 @@ class Rabbit:
 
     def start(self) -> None:
         self.node.start()
-        self.node.wait_ready()
+        self.node.wait_ready(150)
         wait_until(self._api_answers, "the management API answers", 30)
 
     def stop(self) -> None:
@@ -126,7 +126,9 @@ class Rabbit:
         """Close the connections whose own name contains all of this, once the API shows one."""
 
         def named() -> list[str]:
-            names = {one["name"]: one["client_properties"]["connection_name"] for one in self.connections(vhost)}
+            names = {
+                one["name"]: one["client_properties"].get("connection_name", "") for one in self.connections(vhost)
+            }
             return [name for name, own in names.items() if all(part in own for part in parts_of_name)]
 
         expected = 1 if len(parts_of_name) > 1 else 2

@@ -35,7 +35,10 @@ class Running:
         guest.sendall(door.ASKED)
         _, ancillary, *_ = guest.recvmsg(1, socket.CMSG_SPACE(64))
         [(_, _, given)] = ancillary
-        return guest, socket.socket(fileno=array.array("i", given[:4])[0])
+        listener = socket.socket(fileno=array.array("i", given[:4])[0])
+        # It does not block, and a connection may be in its queue only after connect() has returned.
+        listener.settimeout(5)
+        return guest, listener
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=5)
