@@ -123,11 +123,13 @@ def test_several_replies_wait_for_the_end_of_an_alarm(memory: MemoryBroker, monk
     assert listener.wait_ready(5)
     speaker = serving(memory, lambda request: None)
     memory.raise_alarm()
-    for _ in range(3):
-        speaker.broadcast(topology.PRESENCE, messages.PredictorAlive(predictor_id="p"))
+    said = [messages.PredictorAlive(predictor_id=name) for name in ("one", "two", "three")]
+    speaker.broadcast(topology.PRESENCE, said[0])
     wait_until(lambda: speaker.blocked, "the alarm is felt")
+    for message in said[1:]:
+        speaker.broadcast(topology.PRESENCE, message)
     memory.clear_alarm()
-    wait_until(lambda: len(heard) >= 3, "all are heard")
+    wait_until(lambda: {*heard} == {message.encode() for message in said}, "all are heard")
     speaker.stop(5)
     listener.stop(5)
 
