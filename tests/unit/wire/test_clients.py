@@ -119,8 +119,9 @@ async def test_an_unconfirmed_message_is_given_up_in_time(memory: MemoryBroker, 
 
 def test_a_stuck_io_thread_is_a_passed_deadline() -> None:
     io = IoThread("stuck")
+    io.run(asyncio.sleep(0), 30)
     with pytest.raises(errors.DeadlineExceeded):
-        io.run(asyncio.sleep(60), 0.05)
+        io.run(asyncio.sleep(60), 1)
     io.stop()
 
 
