@@ -36,16 +36,18 @@ def test_a_file_that_came_went_or_changed_is_seen_and_what_was_allowed_is_not(tm
     stage: Any = SimpleNamespace(layout=SimpleNamespace(home=home))
     for folder in ("broker", "logs", "models/kept", "models/a"):
         (home / folder).mkdir(parents=True)
-    for name in ("models/kept/changed", "models/kept/gone", "logs/grows"):
+    for name in ("models/kept/changed", "models/kept/gone", "logs/grows", "logs/full.log"):
         (home / name).write_text("before")
     before = tree(stage)
     assert changes(before, tree(stage), ()) == []
     (home / "models/kept/gone").unlink()
-    for name in ("models/kept/changed", "models/a/new", "models/ab", "logs/grows", "logs/new", "broker/own", "../up"):
+    changed = ("models/kept/changed", "logs/grows", "logs/full.log.1")
+    for name in (*changed, "models/a/new", "models/ab", "logs/new", "logs/new.log.1", "broker/own", "../up"):
         (home / name).write_text("after")
     assert changes(before, tree(stage), ["models/a"]) == [
         "../up came",
         "logs/new came",
+        "logs/new.log.1 came",
         "models/ab came",
         "models/kept/changed is another",
         "models/kept/gone is gone",
