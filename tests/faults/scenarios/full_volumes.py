@@ -128,11 +128,10 @@ def _full(folder: Path) -> Iterator[None]:
     over = threading.Event()
 
     def fill() -> None:
-        with ballast.open("ab") as file:
+        with ballast.open("ab", buffering=0) as file:
             while not over.is_set():
                 with contextlib.suppress(OSError):
                     file.write(b"x" * 4096)
-                    file.flush()
                     continue
                 over.wait(0.01)
 
